@@ -1,0 +1,222 @@
+"""The manifest: what a deployment declares, as one canonical, content-addressed document.
+
+Its digest is its id, so equal declarations are one manifest on every machine; that is why it
+holds no absolute path, no time and no float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from arco_flow.domain.errors import InvalidInput, TooLarge
+from arco_flow.domain.graph import AssetGraph
+from arco_flow.domain.identifiers import validate_asset_key
+from arco_flow.domain.wire import canonical_json, fingerprint
+
+MANIFEST_VERSION = 1
+MAX_MANIFEST_BYTES = 10 * 1024 * 1024
+"""Limit of the uploaded document (10 MiB), the same as of one request to the cloud's store."""
+MAX_ASSETS = 20_000
+
+
+class _Wire(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """Base of the manifest's parts: camelCase, defaults left out, unknown fields tolerated."""
+
+
+class DepSpec(_Wire, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """One edge of the graph, seen from the downstream asset.
+
+    asset: key of the upstream. param: parameter that receives its value, "" for order only.
+    mapping: wire form of a PartitionMapping, None = inferred from the two definitions.
+    shape: "value" (one partition's value), "sequence" (list in partition order) or
+    "mapping" (dict partition name -> value).
+    """
+
+    asset: str
+    param: str = ""
+    mapping: dict[str, Any] | None = None
+    shape: str = "value"
+
+
+class CheckSpec(_Wire, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """A data check declared on an asset; severity is "error" or "warn"."""
+
+    name: str
+    blocking: bool = False
+    severity: str = "error"
+    description: str = ""
+
+
+class TimeoutsSpec(_Wire, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """Milliseconds; start_ms and execution_ms 0 = unlimited."""
+
+    start_ms: int = 0
+    heartbeat_ms: int = 300_000
+    execution_ms: int = 0
+
+
+class ResourcesSpec(_Wire, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """Hints for placing the task."""
+
+    cpu_millis: int = 1000
+    memory_mib: int = 512
+
+
+class SourceSpec(_Wire, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """Where the asset is declared: path relative to the code location's root, 1-based line."""
+
+    file: str = ""
+    line: int = 0
+
+
+class AssetSpec(_Wire, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """One asset.
+
+    kind: "asset" (produces a version) or "activity" (side effects only).
+    partitions: wire form of a PartitionsDefinition, None = unpartitioned.
+    retry: wire form of a RetryPolicy. io: name of the IO of its value ("" = by annotation).
+    code_version: given by the user, else the digest of the function's source.
+    """
+
+    key: str
+    kind: str = "asset"
+    group: str = "default"
+    description: str = ""
+    code_version: str = ""
+    tags: dict[str, str] = {}
+    metadata: dict[str, Any] = {}
+    owners: list[str] = []
+    kinds: list[str] = []
+    deps: list[DepSpec] = []
+    partitions: dict[str, Any] | None = None
+    retry: dict[str, Any] | None = None
+    timeouts: TimeoutsSpec = TimeoutsSpec()
+    resources: ResourcesSpec = ResourcesSpec()
+    priority: int = 0
+    pool: str = ""
+    checks: list[CheckSpec] = []
+    io: str = ""
+    source: SourceSpec = SourceSpec()
+
+
+class Manifest(_Wire, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """All that a code location declares. assets are sorted by key."""
+
+    manifest_version: int = MANIFEST_VERSION
+    code_version_id: str
+    module: str
+    assets: list[AssetSpec]
+    git: dict[str, str] = {}
+    metadata: dict[str, Any] = {}
+
+    def spec(self, key: str) -> AssetSpec:
+        """The asset of a key. Raises InvalidInput with the nearest match."""
+        found = self.by_key().get(key)
+        if found is None:
+            from arco_flow.domain.errors import did_you_mean
+
+            hint = did_you_mean(key, (a.key for a in self.assets))
+            raise InvalidInput(f"no asset '{key}' in the manifest{hint}")
+        return found
+
+    def by_key(self) -> dict[str, AssetSpec]:
+        """Assets by key."""
+        return {asset.key: asset for asset in self.assets}
+
+    def graph(self) -> AssetGraph:
+        """The graph of all edges, order-only ones too. Raises DefinitionError on a cycle."""
+        return AssetGraph({a.key: _unique(d.asset for d in a.deps) for a in self.assets})
+
+
+def _unique(keys: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(keys))
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """Canonical bytes. Raises InvalidInput for floats in metadata."""
+    return canonical_json(msgspec.to_builtins(manifest))
+
+
+def manifest_id_of(manifest: Manifest) -> str:
+    """`sha256:…` of the canonical bytes."""
+    return fingerprint(msgspec.to_builtins(manifest))
+
+
+_decoder = msgspec.json.Decoder(Manifest)
+
+
+def parse_manifest(raw: bytes) -> Manifest:
+    """Decode and validate an uploaded manifest, before anything is stored.
+
+    Raises TooLarge, or InvalidInput with the JSON path of what is wrong.
+    """
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise TooLarge(
+            f"manifest of {len(raw)} bytes; at most {MAX_MANIFEST_BYTES} are accepted",
+            fix="split the code location into several workspaces",
+        )
+    try:
+        manifest = _decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(f"malformed manifest: {error}", reason="MALFORMED_MANIFEST") from error
+    validate_manifest(manifest)
+    return manifest
+
+
+def validate_manifest(manifest: Manifest) -> None:
+    """Check what types can not: keys, duplicates, unknown upstreams, cycles, definitions.
+
+    Raises InvalidInput (or its subclass DefinitionError) naming the asset.
+    """
+    from arco_flow.domain.partitions import partitions_from_wire
+    from arco_flow.domain.retry import retry_from_wire
+
+    if manifest.manifest_version != MANIFEST_VERSION:
+        raise InvalidInput(
+            f"manifest version {manifest.manifest_version} is not known (this plane reads "
+            f"{MANIFEST_VERSION})",
+            fix="upgrade the older of SDK and plane",
+        )
+    if len(manifest.assets) > MAX_ASSETS:
+        raise TooLarge(f"{len(manifest.assets)} assets; at most {MAX_ASSETS} in one manifest")
+    seen: set[str] = set()
+    for index, asset in enumerate(manifest.assets):
+        where = f"$.assets[{index}] ({asset.key})"
+        validate_asset_key(asset.key)
+        if asset.key in seen:
+            raise InvalidInput(f"asset '{asset.key}' appears twice", where=where)
+        seen.add(asset.key)
+        _validate_shape(asset, where)
+        if asset.partitions is not None:
+            partitions_from_wire(asset.partitions)
+        if asset.retry is not None:
+            retry_from_wire(asset.retry)
+    manifest.graph().topological_order()
+    manifest_bytes(manifest)
+
+
+def _validate_shape(asset: AssetSpec, where: str) -> None:
+    if asset.kind not in ("asset", "activity"):
+        raise InvalidInput(
+            f"kind '{asset.kind}' of asset '{asset.key}' is neither 'asset' nor 'activity'",
+            where=where,
+        )
+    for dep in asset.deps:
+        if dep.shape not in ("value", "sequence", "mapping"):
+            raise InvalidInput(f"unknown input shape '{dep.shape}'", where=f"{where}.deps")
+    for check in asset.checks:
+        if check.severity not in ("error", "warn"):
+            raise InvalidInput(
+                f"severity '{check.severity}' of check '{check.name}' is neither 'error' nor "
+                "'warn'",
+                where=where,
+            )
+    limits = (asset.timeouts.start_ms, asset.timeouts.heartbeat_ms, asset.timeouts.execution_ms)
+    if min(limits) < 0 or asset.timeouts.heartbeat_ms < 1000:
+        raise InvalidInput(
+            f"timeouts of asset '{asset.key}' must not be negative, and its heartbeat at least 1 s",
+            where=where,
+        )
