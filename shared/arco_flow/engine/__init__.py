@@ -1,0 +1,1 @@
+"""The imperative shell: one use case per file, over ports, with every decision made in domain/."""
