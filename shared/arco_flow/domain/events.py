@@ -149,6 +149,7 @@ class ManifestDeployed(EventData, tag="ManifestDeployed", frozen=True):
     manifest_id: str
     code_version_id: str
     asset_count: int
+    location: dict[str, str] = {}
 
 
 # Facts that a decision derives; they appear in the ledger, never in an inbox.

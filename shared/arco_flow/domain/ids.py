@@ -70,6 +70,11 @@ def deployment_entity(scope: Scope) -> Entity:
     return Entity(scope, "deployment", "current")
 
 
+def dynamic_entity(scope: Scope, definition: str) -> Entity:
+    """The entity of a dynamic partitions definition, by its name."""
+    return Entity(scope, "dynamic", definition)
+
+
 def run_id_of(tenant_secret: bytes, scope: Scope, run_key: str) -> str:
     """`run_` + 26 base32 characters: the same run key gives the same run, for ever.
 

@@ -1,0 +1,80 @@
+"""Dynamic partitions: keys added and deleted at run time, one row each, in insertion order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from arco_flow.domain.decision import APPLIED, IGNORED, Decision, Entry
+from arco_flow.domain.events import DynamicPartitionsChanged, Event, event_type
+
+
+class DynamicKey(msgspec.Struct, frozen=True, array_like=True):
+    """One key: its name, its place in insertion order, when it was added (epoch ms)."""
+
+    name: str
+    place: int
+    added_ms: int
+
+
+class DynamicCounters(msgspec.Struct, frozen=True, array_like=True):
+    """The packed head state."""
+
+    version: int = 0
+    next_place: int = 0
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicSet:
+    """State of the entity: counters and the rows that a batch touches."""
+
+    counters: DynamicCounters
+    rows: dict[str, DynamicKey]
+
+
+_decoder = msgspec.json.Decoder(DynamicKey)
+
+
+def decode_dynamic_key(raw: bytes) -> DynamicKey:
+    """Decode a row."""
+    return _decoder.decode(raw)
+
+
+def rows_needed(events: Sequence[Event]) -> tuple[str, ...]:
+    """Keys that a batch touches."""
+    names: dict[str, None] = {}
+    for event in events:
+        if isinstance(event.data, DynamicPartitionsChanged):
+            names.update(dict.fromkeys((*event.data.added, *event.data.deleted)))
+    return tuple(names)
+
+
+def decide_dynamic(state: DynamicSet, events: Sequence[Event], now_ms: int) -> Decision[DynamicSet]:
+    """Add and delete keys. Adding an existing key and deleting a missing one change nothing;
+    a key that is in both lists of one event ends up deleted."""
+    entries: list[Entry] = []
+    rows: dict[str, bytes | None] = {}
+    known = dict(state.rows)
+    next_place, count = state.counters.next_place, state.counters.count
+    for event in events:
+        data = event.data
+        if not isinstance(data, DynamicPartitionsChanged):
+            entries.append(Entry(event, IGNORED, f"unknown event type {event_type(data)}"))
+            continue
+        entries.append(Entry(event, APPLIED))
+        for name in data.added:
+            if name not in known:
+                known[name] = DynamicKey(name, next_place, now_ms)
+                rows[name] = msgspec.json.encode(known[name])
+                next_place, count = next_place + 1, count + 1
+        for name in data.deleted:
+            if known.pop(name, None) is not None:
+                rows[name] = None
+                count -= 1
+    if not entries:
+        return Decision(state)
+    counters = DynamicCounters(state.counters.version + 1, next_place, count)
+    return Decision(replace(state, counters=counters, rows=known), tuple(entries), (), rows)
