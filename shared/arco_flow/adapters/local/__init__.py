@@ -1,0 +1,1 @@
+"""The ports on one machine: SQLite for documents and queues, files for objects."""

@@ -1,0 +1,96 @@
+"""What is to be delivered when: the queue's tables in memory, in the order of time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from arco_flow.adapters.delivery import QueueSettings
+from arco_flow.adapters.local.task_table import PendingTask
+
+
+class _Queue:
+    """One queue: its waiting tasks by time, and how many of its handlers run."""
+
+    __slots__ = ("heap", "running", "settings")
+
+    def __init__(self, settings: QueueSettings) -> None:
+        self.settings = settings
+        self.heap: list[tuple[int, int, PendingTask]] = []
+        self.running = 0
+
+
+class Agenda:
+    """Pending tasks of all queues. A task is waiting or running; add it once, then move it."""
+
+    def __init__(self, settings: dict[str, QueueSettings], default: QueueSettings) -> None:
+        self._settings = settings
+        self._default = default
+        self._queues: dict[str, _Queue] = {}
+        self._tasks: dict[tuple[str, str], PendingTask] = {}
+        self._sequence = 0
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def get(self, queue: str, name: str) -> PendingTask | None:
+        """The pending task of this name, waiting or running."""
+        return self._tasks.get((queue, name))
+
+    def settings(self, queue: str) -> QueueSettings:
+        """The settings of a queue."""
+        return self._queue(queue).settings
+
+    def configure(self, queue: str, settings: QueueSettings) -> None:
+        """Replace the settings of a queue; handlers that run are let be."""
+        self._queue(queue).settings = settings
+
+    def add(self, task: PendingTask) -> None:
+        """A new or an interrupted or a postponed task, waiting for its at_ms."""
+        self._tasks[task.key] = task
+        queue = self._queue(task.queue)
+        if task.is_running:
+            task.is_running = False
+            queue.running -= 1
+        self._sequence += 1
+        heapq.heappush(queue.heap, (task.at_ms, self._sequence, task))
+
+    def remove(self, task: PendingTask) -> None:
+        """The task is done, dead or deleted."""
+        self._tasks.pop(task.key, None)
+        if task.is_running:
+            task.is_running = False
+            self._queue(task.queue).running -= 1
+
+    def take_due(self, now_ms: int) -> Iterator[PendingTask]:
+        """Tasks that are due and that their queues have room for; they run from here on."""
+        for queue in list(self._queues.values()):
+            while queue.running < queue.settings.max_concurrent:
+                self._drop_removed(queue)
+                if not queue.heap or queue.heap[0][0] > now_ms:
+                    break
+                task = heapq.heappop(queue.heap)[2]
+                task.is_running = True
+                queue.running += 1
+                yield task
+
+    def next_ms(self) -> int | None:
+        """When the next task of a queue that has room is due; None without any."""
+        times = []
+        for queue in self._queues.values():
+            self._drop_removed(queue)
+            if queue.heap and queue.running < queue.settings.max_concurrent:
+                times.append(queue.heap[0][0])
+        return min(times, default=None)
+
+    def _drop_removed(self, queue: _Queue) -> None:
+        # A deleted task stays in the heap until it comes up: searching for it would cost more.
+        while queue.heap and self._tasks.get(queue.heap[0][2].key) is not queue.heap[0][2]:
+            heapq.heappop(queue.heap)
+
+    def _queue(self, name: str) -> _Queue:
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = _Queue(self._settings.get(name, self._default))
+            self._queues[name] = queue
+        return queue

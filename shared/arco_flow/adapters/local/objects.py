@@ -1,0 +1,235 @@
+"""The object store on files."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from arco_flow.adapters.local.failures import files_unavailable
+from arco_flow.adapters.local.folders import descend, opened_folder, refuse_link
+from arco_flow.adapters.local.staging import clear_staging, staged, staged_file
+from arco_flow.adapters.object_keys import object_key, object_prefix
+from arco_flow.domain.errors import Conflict, InvalidInput
+from arco_flow.ports.objects import ObjectMeta, StoredObject
+
+_STAGING = ".staging"
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class LocalObjects:
+    """`Objects` as files under a root: the key is the path, so that people find their data.
+
+    An object appears whole or not at all: it is written beside and then linked (created) or
+    renamed (overwritten) into place. The generation is the file's mtime in nanoseconds, which we
+    set ourselves so that it always grows. Nothing is fsynced: the promise is to survive the end
+    of a process, whose writes the kernel keeps, and not a power failure; an fsync per object
+    would cost a hundred times the rest.
+
+    Unlike in a bucket, no key can go on below another object's key (Conflict), and `.staging` is
+    taken. On a file system that ignores case, keys that differ only in case are one.
+    Safe to share between threads and processes.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        """Creates the root. Raises Unavailable when it can not be written."""
+        self._root = os.path.abspath(root)
+        try:
+            os.makedirs(os.path.join(self._root, _STAGING), exist_ok=True)
+            clear_staging(os.path.join(self._root, _STAGING))
+        except OSError as error:
+            raise files_unavailable(error, self._root) from error
+
+    def get(self, key: str) -> StoredObject | None:
+        """See Objects."""
+        key, folder, name = _split(key)
+        with self._folder(folder, key) as fd:
+            file = None if fd is None else _open(fd, name)
+            if file is None:
+                return None
+            with os.fdopen(file, "rb", buffering=0) as opened:
+                status = os.fstat(file)
+                if not stat.S_ISREG(status.st_mode):
+                    return None
+                return StoredObject(opened.read(), status.st_mtime_ns)
+
+    def put_if_absent(self, key: str, data: bytes) -> int | None:
+        """See Objects."""
+        key, folder, name = _split(key)
+        with (
+            self._folder(folder, key, create=True) as fd,
+            self._folder(_STAGING, key, create=True) as staging,
+        ):
+            assert fd is not None
+            assert staging is not None
+            with staged(staging, data) as (temporary, generation):
+                return generation if _link(staging, temporary, fd, name, key) else None
+
+    def put_if_generation(self, key: str, data: bytes, generation: int) -> int | None:
+        """See Objects."""
+        key, folder, name = _split(key)
+        with (
+            self._locked(key) as staging,
+            self._folder(folder, key) as fd,
+        ):
+            if fd is None or _generation(fd, name) != generation:
+                return None
+            with staged(staging, data, after_ns=generation) as (temporary, grown):
+                os.replace(temporary, name, src_dir_fd=staging, dst_dir_fd=fd)
+                return grown
+
+    def put_file_if_absent(self, key: str, path: str) -> int | None:
+        """See Objects. The file is gone when it became the object, else left alone.
+
+        Raises InvalidInput when there is no such file.
+        """
+        key, folder, name = _split(key)
+        if not os.path.isfile(path):
+            raise InvalidInput(f"there is no file '{path}' to store as '{key}'")
+        with (
+            self._folder(folder, key, create=True) as fd,
+            self._folder(_STAGING, key, create=True) as staging,
+        ):
+            assert fd is not None
+            assert staging is not None
+            with staged_file(staging, path) as (temporary, generation):
+                if not _link(staging, temporary, fd, name, key):
+                    return None
+            # The object is there; a source that can not be removed is only untidy.
+            with suppress(OSError):
+                os.unlink(path)
+            return generation
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[ObjectMeta]:
+        """See Objects. Symbolic links and what is no plain file are no objects."""
+        prefix = object_prefix(prefix)
+        folder = prefix.rpartition("/")[0]
+        found: list[ObjectMeta] = []
+        with self._folder(folder, prefix) as fd:
+            if fd is not None and limit > 0:
+                for meta in _walk(fd, f"{folder}/" if folder else "", prefix, after):
+                    found.append(meta)
+                    if len(found) == limit:
+                        break
+        return found
+
+    def delete(self, key: str) -> bool:
+        """See Objects."""
+        key, folder, name = _split(key)
+        with self._locked(key), self._folder(folder, key) as fd:
+            if fd is None or _generation(fd, name) is None:
+                return False
+            os.unlink(name, dir_fd=fd)
+            return True
+
+    def local_path(self, key: str) -> str | None:
+        """See Objects: the path of the file; do not write to it."""
+        key, folder, name = _split(key)
+        with self._folder(folder, key) as fd:
+            if fd is None or _generation(fd, name) is None:
+                return None
+        return os.path.join(self._root, key)
+
+    @contextmanager
+    def _folder(self, folder: str, key: str, *, create: bool = False) -> Iterator[int | None]:
+        try:
+            with opened_folder(self._root, folder, create=create) as fd:
+                yield fd
+        except OSError as error:
+            raise files_unavailable(error, os.path.join(self._root, key)) from error
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[int]:
+        """The staging folder, while no other thread or process overwrites or deletes."""
+        with self._folder(_STAGING, key, create=True) as staging:
+            assert staging is not None
+            lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=staging)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield staging
+            finally:
+                os.close(lock)
+
+
+def _split(key: str) -> tuple[str, str, str]:
+    """The key in normal form, its folder and its last segment."""
+    key = object_key(key)
+    folder, _, name = key.rpartition("/")
+    if key.partition("/")[0] == _STAGING:
+        raise InvalidInput(f"'{_STAGING}' is the store's own folder", fix="choose another name")
+    return key, folder, name
+
+
+def _open(fd: int, name: str) -> int | None:
+    try:
+        return os.open(name, _READ, dir_fd=fd)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            refuse_link(fd, name)
+        raise
+
+
+def _generation(fd: int, name: str) -> int | None:
+    try:
+        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(status.st_mode):
+        refuse_link(fd, name)
+    return status.st_mtime_ns if stat.S_ISREG(status.st_mode) else None
+
+
+def _link(source_fd: int, source: str, fd: int, name: str, key: str) -> bool:
+    """Give a finished file its name; False when the name is taken."""
+    try:
+        os.link(source, name, src_dir_fd=source_fd, dst_dir_fd=fd, follow_symlinks=False)
+    except FileExistsError:
+        if _generation(fd, name) is None:
+            raise _folder_in_the_way(key) from None
+        return False
+    return True
+
+
+def _folder_in_the_way(key: str) -> Conflict:
+    return Conflict(
+        f"'{key}' is the beginning of other objects' keys, so it can not be an object",
+        fix="choose a key that is not a folder of the store",
+        details={"key": key},
+    )
+
+
+def _walk(fd: int, folder: str, prefix: str, after: str) -> Iterator[ObjectMeta]:
+    """Objects below an open folder in the order of their keys; `folder` ends in a slash."""
+    with os.scandir(fd) as entries:
+        # A folder sorts as what its keys go on with: 'a-b' comes before 'a/b'.
+        names = sorted(
+            entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
+            for entry in entries
+            if folder or entry.name != _STAGING
+        )
+    for name in names:
+        key = folder + name
+        if not (key.startswith(prefix) or prefix.startswith(key)):
+            continue
+        if name.endswith("/"):
+            if key > after or after.startswith(key):
+                yield from _walk_below(fd, name[:-1], key, prefix, after)
+        elif key > after and key.startswith(prefix):
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                yield ObjectMeta(key, status.st_mtime_ns, status.st_size)
+
+
+def _walk_below(fd: int, name: str, folder: str, prefix: str, after: str) -> Iterator[ObjectMeta]:
+    below = descend(fd, name)
+    if below is None:
+        return
+    try:
+        yield from _walk(below, folder, prefix, after)
+    finally:
+        os.close(below)

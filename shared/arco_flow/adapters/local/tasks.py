@@ -1,0 +1,224 @@
+"""The durable task queue of one process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import replace
+
+from arco_flow.adapters.delivery import (
+    DeadTask,
+    Delivery,
+    Handler,
+    QueueSettings,
+    check_task_name,
+)
+from arco_flow.adapters.local import task_table
+from arco_flow.adapters.local.agenda import Agenda
+from arco_flow.adapters.local.database import Database
+from arco_flow.adapters.local.task_table import PendingTask
+from arco_flow.domain.errors import Rejected, Unavailable, did_you_mean
+from arco_flow.ports.clock import Clock
+
+_log = logging.getLogger(__name__)
+
+DAY_MS = 24 * 3600 * 1000
+_PURGE_EVERY = 256
+# A suspended computer stops the loop's clock but not the wall's: look again after this long.
+_LONGEST_SLEEP_SECONDS = 60.0
+
+
+class LocalTasks:
+    """`Tasks` in SQLite, delivered to coroutines of this process.
+
+    At least once: what was not done when the process ended is delivered again by the next one.
+    A handler that returns is done; one that raises Rejected has refused the task for good (see
+    `dead`); anything else it raises is a retry after a back-off that doubles.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        queues: Mapping[str, QueueSettings] | None = None,
+        default: QueueSettings | None = None,
+        window_ms: int = DAY_MS,
+    ) -> None:
+        """window_ms: how long the name of a finished task is refused."""
+        self._db = database
+        self._clock = clock
+        self._window_ms = window_ms
+        self._handlers: dict[str, Handler] = {}
+        self._agenda = Agenda(dict(queues or {}), default or QueueSettings())
+        self._running: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._wake_scheduled = False
+        self._finished = 0
+        for task in task_table.pending_tasks(database):
+            self._agenda.add(task)
+
+    def register(self, route: str, handler: Handler) -> None:
+        """Deliver tasks of this route to `handler(body, delivery)`."""
+        self._handlers[route] = handler
+
+    def set_concurrency(self, queue: str, max_concurrent: int) -> None:
+        """How many handlers of the queue run at once from now on."""
+        settings = replace(self._agenda.settings(queue), max_concurrent=max_concurrent)
+        self._agenda.configure(queue, settings)
+        self.wake()
+
+    async def enqueue(
+        self, queue: str, name: str, route: str, body: bytes, *, at_ms: int = 0
+    ) -> bool:
+        """See Tasks. It is durable when this returns."""
+        check_task_name(queue, name)
+        now = self._clock.now_ms()
+        task = PendingTask(queue, name, route, body, at_ms or now)
+        forget_before_ms = now - self._window_ms
+
+        def schedule(added: bool) -> None:
+            if added:
+                self._agenda.add(task)
+                self.wake()
+
+        return await self._db.run(
+            lambda cursor: task_table.add_task(cursor, task, forget_before_ms), after=schedule
+        )
+
+    async def delete(self, queue: str, name: str) -> bool:
+        """See Tasks. False too while its handler runs."""
+        task = self._agenda.get(queue, name)
+        if task is None:
+            return False
+        now = self._clock.now_ms()
+
+        def remove(cursor: sqlite3.Cursor) -> bool:
+            # Asked here, not before: between this and the commit nothing else runs.
+            return not task.is_running and task_table.finish_task(cursor, task, now)
+
+        def forget(removed: bool) -> None:
+            if removed:
+                self._agenda.remove(task)
+
+        return await self._db.run(remove, after=forget)
+
+    def dead(self, limit: int = 100) -> list[DeadTask]:
+        """Tasks that were refused for good, newest first."""
+        return task_table.dead_tasks(self._db, limit)
+
+    def pending(self) -> int:
+        """How many tasks are not done."""
+        return len(self._agenda)
+
+    async def start(self) -> None:
+        """Deliver on the running event loop until `stop`."""
+        self._loop = asyncio.get_running_loop()
+        self._wake_scheduled = False
+        self.wake()
+
+    async def stop(self, *, drain: bool = True) -> None:
+        """Deliver no more. drain: let running handlers end; else cancel them, to be delivered
+        again by the next start."""
+        self._loop = None
+        self._cancel_timer()
+        running = list(self._running)
+        if not drain:
+            for task in running:
+                task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Look at the agenda soon: a task was added, or the clock was set."""
+        if self._loop is not None and not self._wake_scheduled:
+            self._wake_scheduled = True
+            self._loop.call_soon(self._deliver_due)
+
+    def _deliver_due(self) -> None:
+        self._wake_scheduled = False
+        loop = self._loop
+        if loop is None:
+            return
+        self._cancel_timer()
+        now = self._clock.now_ms()
+        for task in self._agenda.take_due(now):
+            running = loop.create_task(self._deliver(task))
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
+        next_ms = self._agenda.next_ms()
+        if next_ms is not None:
+            wait = min((next_ms - now) / 1000, _LONGEST_SLEEP_SECONDS)
+            self._timer = loop.call_later(wait, self._deliver_due)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _deliver(self, task: PendingTask) -> None:
+        try:
+            await self._handle(task)
+            await self._finish(task)
+        except Rejected as error:
+            await self._bury(task, error)
+        except asyncio.CancelledError as error:
+            current = asyncio.current_task()
+            if current is None or current.cancelling():
+                raise
+            # Not ours: something that the handler awaited was cancelled.
+            await self._retry(task, error)
+        except Exception as error:
+            await self._retry(task, error)
+        finally:
+            # Cancelled, or its end could not be written: it is not done, so it waits again.
+            if task.is_running:
+                self._agenda.add(task)
+            self.wake()
+
+    async def _handle(self, task: PendingTask) -> None:
+        handler = self._handlers.get(task.route)
+        if handler is None:
+            raise Unavailable(
+                f"no handler for route '{task.route}'{did_you_mean(task.route, self._handlers)}",
+                fix="register it before start()",
+            )
+        await handler(task.body, Delivery(task.queue, task.name, task.attempt, task.at_ms))
+
+    async def _finish(self, task: PendingTask) -> None:
+        now = self._clock.now_ms()
+        self._finished += 1
+        purges = self._finished % _PURGE_EVERY == 0
+
+        def write(cursor: sqlite3.Cursor) -> None:
+            task_table.finish_task(cursor, task, now)
+            if purges:
+                task_table.purge_names(cursor, now - self._window_ms)
+
+        await self._db.run(write, after=lambda _: self._agenda.remove(task))
+
+    async def _bury(self, task: PendingTask, error: Rejected) -> None:
+        _log.error("task %s of queue %s is refused for good: %s", task.name, task.queue, error)
+        now, reason = self._clock.now_ms(), f"{error.reason}: {error.message}"
+        try:
+            await self._db.run(
+                lambda cursor: task_table.bury_task(cursor, task, now, reason),
+                after=lambda _: self._agenda.remove(task),
+            )
+        except Unavailable as unwritten:
+            await self._retry(task, unwritten)
+
+    async def _retry(self, task: PendingTask, error: BaseException) -> None:
+        wait = self._agenda.settings(task.queue).backoff_ms(task.attempt)
+        _log.warning(
+            "attempt %d of task %s in queue %s failed, next in %d ms",
+            task.attempt, task.name, task.queue, wait, exc_info=error,
+        )  # fmt: skip
+        at_ms = self._clock.now_ms() + wait
+        try:
+            await self._db.run(lambda cursor: task_table.postpone_task(cursor, task, at_ms))
+        except Unavailable as unwritten:
+            _log.warning("the retry of task %s is kept in memory only: %s", task.name, unwritten)
+        task.at_ms, task.attempt = at_ms, task.attempt + 1
