@@ -108,7 +108,7 @@ class _Days:
 
     is_empty = False
 
-    def contains(self, day: int) -> bool:
+    def contains(self, _day: int) -> bool:
         return True
 
     def count(self, day: int) -> int:

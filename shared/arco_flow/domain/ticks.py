@@ -43,8 +43,8 @@ class TickTable:
     cache, so the table behaves as a constant.
     """
 
-    __slots__ = ("_cap", "_count", "_end_year", "_extra", "_first", "_offset", "_start", "cron",
-                 "zone")  # fmt: skip
+    __slots__ = ("_cap", "_count", "_end_year", "_extra", "_first", "_known", "_limit", "_offset",
+                 "_start", "cron", "zone")  # fmt: skip
 
     def __init__(self, cron: Cron, zone: str, base: int = 1970) -> None:
         self.cron = cron
@@ -60,6 +60,9 @@ class TickTable:
         self._count = [0]
         self._extra = [False]
         self._cap: list[int] = []
+        # Instants before _limit, and ticks before number _known, need no further year.
+        self._limit = start
+        self._known = 0
 
     def count(self, instant: int) -> int:
         """How many ticks are < `instant`, counted from tick 0 (negative before it)."""
@@ -69,9 +72,9 @@ class TickTable:
 
     def tick(self, number: int) -> int:
         """The instant of a tick. Raises InvalidInput beyond the supported years."""
-        while number < 0 and number < self.count(year_start(self._first)):
+        while number < self._count[0]:
             self._shift_base()
-        while self.count(year_start(self._end_year) - _MARGIN_SECONDS) <= number:
+        while number >= self._known:
             self._extend()
         span = bisect_right(self._count, number) - 1
         rest = number - self._count[span]
@@ -161,7 +164,7 @@ class TickTable:
     def _cover(self, instant: int) -> None:
         while instant < self._start[0]:
             self._shift_base()
-        while instant + _MARGIN_SECONDS >= year_start(self._end_year):
+        while instant >= self._limit:
             self._extend()
 
     def _extend(self) -> None:
@@ -172,6 +175,8 @@ class TickTable:
             if change.at > self._start[-1]:
                 self._append(change.at, change.offset)
         self._end_year += 1
+        self._limit = year_start(self._end_year) - _MARGIN_SECONDS
+        self._known = self.count(self._limit - 1)
 
     def _append(self, at: int, offset: int) -> None:
         before = self._offset[-1]
@@ -202,12 +207,13 @@ class TickTable:
             raise InvalidInput(f"times before the year {MIN_YEAR} are not supported")
         table = TickTable(self.cron, self.zone, max(older, MIN_YEAR + 1))
         shift = numbered - table.count(origin)
-        table._cover(year_start(self._end_year) - _MARGIN_SECONDS - 1)
+        table._cover(max(self._limit - 1, origin))
         self._first = table._first
         self._end_year = table._end_year
         self._start, self._offset, self._extra = table._start, table._offset, table._extra
         self._cap = table._cap
-        self._count = [count + shift for count in table._count]
+        self._count = [before + shift for before in table._count]
+        self._limit, self._known = table._limit, table._known + shift
 
 
 @lru_cache(maxsize=1024)

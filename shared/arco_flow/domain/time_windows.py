@@ -187,7 +187,7 @@ class WindowSpace:
         fmt = self.fmt
         if "%z" not in fmt and self.table.cron.is_hourly:
             try:
-                return _instant(datetime.strptime(key, fmt + "%z"))
+                return _instant(datetime.strptime(key, fmt + "%z"))  # noqa: DTZ007 - it has %z
             except ValueError:
                 fmt = self.fmt
         moment = datetime.strptime(key, fmt)  # noqa: DTZ007 - the zone is the definition's

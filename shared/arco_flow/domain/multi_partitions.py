@@ -1,0 +1,171 @@
+"""Partitions with several dimensions: every combination of the keys of each.
+
+A key for people is the keys of the dimensions, in the order of their names, joined by `|`. The
+canonical form has one part per dimension, named after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from math import prod
+from typing import Any, ClassVar
+
+from arco_flow.domain.errors import DefinitionError, InvalidInput
+from arco_flow.domain.name_partitions import DynamicPartitions, StaticPartitions
+from arco_flow.domain.partition_base import PartitionContext, PartitionsDefinition
+from arco_flow.domain.partition_keys import (
+    DimensionValue,
+    check_dimension_name,
+    decode_partition_key,
+    encode_partition_key,
+)
+from arco_flow.domain.time_partitions import TimePartitions
+
+SEPARATOR = "|"
+_RESERVED = frozenset("|[],")
+"""Not allowed in keys of a dimension: `|` joins them, the rest is syntax of lists of keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class MultiPartitions:
+    """The product of one or more named dimensions, each of any kind but multi itself.
+
+    Raises DefinitionError for no dimension, a name that is not `[a-z][a-z0-9_]*`, and fixed keys
+    that hold one of `| [ ] ,`.
+    """
+
+    kind: ClassVar[str] = "multi"
+
+    dims: Mapping[str, PartitionsDefinition]
+    _names: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dims, Mapping) or not self.dims:
+            raise DefinitionError(
+                "MultiPartitions: no dimensions",
+                fix="MultiPartitions({'date': DailyPartitions(…), 'region': StaticPartitions(…)})",
+            )
+        for name, definition in self.dims.items():
+            _check_dimension(name, definition)
+        ordered = {name: self.dims[name] for name in sorted(self.dims)}
+        object.__setattr__(self, "dims", ordered)
+        object.__setattr__(self, "_names", tuple(ordered))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.dims.items()))
+
+    @property
+    def dimension_names(self) -> tuple[str, ...]:
+        """The names of the dimensions, sorted: the order of the parts of a key."""
+        return self._names
+
+    @property
+    def time_dimension(self) -> str | None:
+        """The name of the one dimension that is by time; None when there is none or several."""
+        found = [name for name, part in self.dims.items() if isinstance(part, TimePartitions)]
+        return found[0] if len(found) == 1 else None
+
+    def split(self, key: str) -> dict[str, str]:
+        """The key of every dimension. Raises InvalidInput when the number of parts is wrong."""
+        parts = key.split(SEPARATOR) if isinstance(key, str) else []
+        if len(parts) != len(self._names):
+            raise InvalidInput(
+                f"'{key}' is no key of {len(self._names)} dimensions",
+                fix=f"join one key each of {', '.join(self._names)} by '{SEPARATOR}'",
+                reason="UNKNOWN_PARTITION",
+            )
+        return dict(zip(self._names, parts, strict=True))
+
+    def join(self, keys: Mapping[str, str]) -> str:
+        """The key for people of one key per dimension. Raises InvalidInput for other names."""
+        if set(keys) != set(self._names):
+            raise InvalidInput(
+                f"dimensions {sorted(keys)} given, {list(self._names)} expected",
+                reason="UNKNOWN_DIMENSION",
+            )
+        return SEPARATOR.join(keys[name] for name in self._names)
+
+    def keys(self, ctx: PartitionContext) -> list[str]:
+        """Every existing combination; the last dimension changes fastest."""
+        parts = (self.dims[name].keys(ctx) for name in self._names)
+        return [SEPARATOR.join(combination) for combination in product(*parts)]
+
+    def count(self, ctx: PartitionContext) -> int:
+        """How many combinations exist."""
+        return prod(part.count(ctx) for part in self.dims.values())
+
+    def has(self, key: str, ctx: PartitionContext) -> bool:
+        """Whether a key exists: every part does."""
+        parts = key.split(SEPARATOR) if isinstance(key, str) else []
+        if len(parts) != len(self._names):
+            return False
+        pairs = zip(self.dims.values(), parts, strict=True)
+        return all(definition.has(part, ctx) for definition, part in pairs)
+
+    def first(self, ctx: PartitionContext) -> str | None:
+        """The first key, or None."""
+        return _joined([part.first(ctx) for part in self.dims.values()])
+
+    def last(self, ctx: PartitionContext) -> str | None:
+        """The last key, or None."""
+        return _joined([part.last(ctx) for part in self.dims.values()])
+
+    def range(self, start: str, end: str, ctx: PartitionContext) -> list[str]:
+        """The product of the ranges of every dimension. Raises InvalidInput."""
+        low, high = self.split(start), self.split(end)
+        parts = [self.dims[name].range(low[name], high[name], ctx) for name in self._names]
+        return [SEPARATOR.join(combination) for combination in product(*parts)]
+
+    def value(self, key: str) -> DimensionValue:
+        """A multi-dimensional key has no single value: raises InvalidInput; see split()."""
+        raise InvalidInput(
+            f"'{key}' has one value per dimension", fix="use split() and canonical()"
+        )
+
+    def key_of(self, value: DimensionValue) -> str:
+        """A single value is no multi-dimensional key: raises InvalidInput; see from_canonical()."""
+        raise InvalidInput(f"{value!r} is the value of one dimension", fix="use from_canonical()")
+
+    def canonical(self, key: str) -> str:
+        """One typed part per dimension, under its name. Raises InvalidInput."""
+        parts = self.split(key)
+        return encode_partition_key({name: self.dims[name].value(parts[name]) for name in parts})
+
+    def from_canonical(self, text: str) -> str:
+        """Inverse of canonical(). Raises InvalidInput."""
+        dims = decode_partition_key(text)
+        if tuple(dims) != self._names:
+            raise InvalidInput(f"'{text}' is no key of the dimensions {', '.join(self._names)}")
+        return self.join({name: self.dims[name].key_of(value) for name, value in dims.items()})
+
+    def to_wire(self) -> dict[str, Any]:
+        """JSON of the definition."""
+        return {"kind": self.kind, "dims": {name: d.to_wire() for name, d in self.dims.items()}}
+
+
+def _joined(parts: list[str | None]) -> str | None:
+    found = [part for part in parts if part is not None]
+    return SEPARATOR.join(found) if len(found) == len(parts) else None
+
+
+def _check_dimension(name: str, definition: PartitionsDefinition) -> None:
+    try:
+        check_dimension_name(name)
+    except InvalidInput as error:
+        raise DefinitionError(f"MultiPartitions: {error.message}", fix=error.fix) from error
+    if not isinstance(definition, (TimePartitions, StaticPartitions, DynamicPartitions)):
+        raise DefinitionError(
+            f"MultiPartitions: dimension '{name}' is {type(definition).__name__}",
+            fix="use partitions by time, static or dynamic ones",
+        )
+    if isinstance(definition, StaticPartitions):
+        for key in definition.keys_in_order:
+            if _RESERVED & set(key):
+                raise DefinitionError(
+                    f"MultiPartitions: key '{key}' of dimension '{name}' holds one of | [ ] ,",
+                    fix="these join and list keys: use other characters",
+                )
+    elif isinstance(definition, TimePartitions) and _RESERVED & set(definition.windows.fmt):
+        raise DefinitionError(f"MultiPartitions: fmt of dimension '{name}' holds one of | [ ] ,")
