@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
+from arco_flow.domain.manifest import Manifest
+from arco_flow.domain.plan import PlanIndex
+from arco_flow.domain.run import Run
 from arco_flow.ports.clock import Clock
 from arco_flow.ports.objects import AsyncObjects
 from arco_flow.ports.store import Store
 from arco_flow.ports.tasks import Tasks
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,51 @@ class Settings:
     heartbeat_interval_ms: int = 0
 
 
+class Cache(Generic[V]):
+    """A small least-recently-used cache of immutable values; losing it only costs time."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._values: dict[str, V] = {}
+
+    def get(self, key: str) -> V | None:
+        """The value, made the most recent."""
+        value = self._values.pop(key, None)
+        if value is not None:
+            self._values[key] = value
+        return value
+
+    def put(self, key: str, value: V) -> V:
+        """Keep a value, dropping the oldest over capacity."""
+        self._values.pop(key, None)
+        self._values[key] = value
+        if len(self._values) > self._capacity:
+            del self._values[next(iter(self._values))]
+        return value
+
+    def clear(self) -> None:
+        """Forget everything, as a fresh instance would."""
+        self._values.clear()
+
+
+@dataclass(slots=True)
+class Memory:
+    """What one instance remembers between requests; correctness never rests on it.
+
+    plans, manifests: by digest. runs: decoded states by entity, checked against the version.
+    settled: per entity, ids of effects that this instance has submitted, to be struck off the
+    debt by the next commit. submitting: effects being submitted right now. woken: wake buckets
+    already asked for.
+    """
+
+    plans: Cache[PlanIndex] = field(default_factory=lambda: Cache(64))
+    manifests: Cache[Manifest] = field(default_factory=lambda: Cache(16))
+    runs: Cache[Run] = field(default_factory=lambda: Cache(256))
+    settled: dict[str, set[str]] = field(default_factory=dict)
+    submitting: set[str] = field(default_factory=set)
+    woken: Cache[int] = field(default_factory=lambda: Cache(1024))
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """The object graph of one plane, built only by an adapter's wiring."""
@@ -42,3 +93,4 @@ class Engine:
     tenant_secret: bytes = field(repr=False)
     token_secret: bytes = field(repr=False)
     settings: Settings = Settings()
+    memory: Memory = field(default_factory=Memory)

@@ -19,6 +19,7 @@ class Head:
     status: for lists. labels: few short strings for lists and filters (never the state).
     state: packed by the entity's codec. owed: encoded effects not known to be submitted.
     owed_since_ms: when the oldest debt was committed, 0 without debt.
+    timer_ms: when the entity's armed timer is due, 0 without one.
     created_ms, updated_ms: store times, filled in by the store on commit.
     """
 
@@ -29,6 +30,7 @@ class Head:
     owed: bytes = b""
     owed_since_ms: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    timer_ms: int = 0
     created_ms: int = 0
     updated_ms: int = 0
 
@@ -154,7 +156,8 @@ class Store(Protocol):
         ...
 
     async def overdue(self, before_ms: int, limit: int) -> list[str]:
-        """Entities with an inbox item or a debt older than this: the sweeper's work."""
+        """Entities with an inbox item, a debt or a due timer older than this: the sweeper's
+        work."""
         ...
 
     async def acquire_lease(self, name: str, holder: str, ttl_ms: int) -> Lease | None:

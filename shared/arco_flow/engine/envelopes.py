@@ -1,0 +1,134 @@
+"""Signed envelopes for attempts that are still current."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from arco_flow.domain.effects import DispatchAttempt
+from arco_flow.domain.envelope import DispatchEnvelope, InputRef, TaskPayload
+from arco_flow.domain.ids import (
+    Entity,
+    attempt_id_of,
+    callback_task_id,
+    dispatch_id_of,
+)
+from arco_flow.domain.plan import PlanIndex, input_versions
+from arco_flow.domain.run import Run
+from arco_flow.domain.task import TaskState
+from arco_flow.domain.tokens import AttemptClaims, sign_attempt_token
+from arco_flow.domain.wire import sha256_hex
+from arco_flow.engine.context import Engine
+from arco_flow.engine.objects import load_plan, load_run, put_immutable
+
+INLINE_INPUT_BYTES = 64 * 1024
+"""Above this an envelope's inputs travel as an object: a queue refuses tasks over 100 KiB."""
+
+
+async def build_envelopes(
+    engine: Engine, entity: Entity, effects: Sequence[DispatchAttempt]
+) -> list[DispatchEnvelope | None]:
+    """One envelope per effect, None for an attempt that is no longer to be dispatched."""
+    head = await engine.store.load(str(entity))
+    if head is None:
+        return [None] * len(effects)
+    run = load_run(engine, head)
+    plan = await load_plan(engine, entity.scope, run.plan_id)
+    now_ms = engine.clock.now_ms()
+    return [await _envelope(engine, entity, run, plan, e, now_ms) for e in effects]
+
+
+async def _envelope(  # noqa: PLR0917 - all are the same for every effect but one
+    engine: Engine,
+    entity: Entity,
+    run: Run,
+    plan: PlanIndex,
+    effect: DispatchAttempt,
+    now_ms: int,
+) -> DispatchEnvelope | None:
+    index = effect.task_index
+    current = run.attempts[index] == effect.attempt
+    if not current or run.states[index] != TaskState.DISPATCHED:
+        return None
+    short = plan.shorts[index]
+    dispatch_id = dispatch_id_of(run.run_id, short, effect.attempt)
+    attempt_id = attempt_id_of(dispatch_id)
+    task_id = callback_task_id(run.run_id, short)
+    expires_ms = now_ms + engine.settings.token_ttl_ms
+    scope, task, spec = entity.scope, plan.plan.tasks[index], plan.spec(index)
+    claims = AttemptClaims(
+        scope.tenant, scope.workspace, task_id, run.run_id, effect.attempt, attempt_id, expires_ms
+    )
+    payload = await _payload(engine, entity, run, plan, effect)
+    return DispatchEnvelope(
+        tenant_id=scope.tenant,
+        workspace_id=scope.workspace,
+        task_id=task_id,
+        task_key=short,
+        run_id=run.run_id,
+        attempt=effect.attempt,
+        attempt_id=attempt_id,
+        dispatch_id=dispatch_id,
+        execution_location_id=run.code_version_id,
+        partition_key=task.partition,
+        heartbeat_timeout_sec=max(spec.timeouts.heartbeat_ms // 1000, 1),
+        callback_base_url=engine.settings.callback_base_url,
+        task_token=sign_attempt_token(engine.token_secret, claims, now_ms),
+        token_expires_at=_stamp(expires_ms),
+        payload=msgspec.to_builtins(payload),
+    )
+
+
+async def _payload(
+    engine: Engine, entity: Entity, run: Run, plan: PlanIndex, effect: DispatchAttempt
+) -> TaskPayload:
+    index = effect.task_index
+    task, spec = plan.plan.tasks[index], plan.spec(index)
+    inputs, inputs_object = await _inputs(engine, entity, run, plan, index)
+    return TaskPayload(
+        asset_key=spec.key,
+        partition=task.partition,
+        partition_name=task.name,
+        manifest_id=run.manifest_id,
+        code_version_id=run.code_version_id,
+        inputs=inputs,
+        inputs_object=inputs_object,
+        heartbeat_interval_ms=engine.settings.heartbeat_interval_ms,
+        execution_timeout_ms=spec.timeouts.execution_ms,
+        cancel_grace_ms=run.cancel_grace_ms,
+        retry_number=effect.attempt - 1,
+        run_tags=run.tags,
+    )
+
+
+async def _inputs(
+    engine: Engine, entity: Entity, run: Run, plan: PlanIndex, index: int
+) -> tuple[dict[str, InputRef], str]:
+    """Pinned inputs: of this run for upstream tasks, of the catalog snapshot for the rest."""
+    if not plan.plan.tasks[index].edges:
+        return {}, ""
+
+    def accepted(source: int) -> str:
+        dispatch = dispatch_id_of(run.run_id, plan.shorts[source], run.attempts[source])
+        return attempt_id_of(dispatch)
+
+    found = input_versions(plan, index, accepted)
+    inputs = {
+        param: InputRef(asset=asset, shape=shape, versions=versions)
+        for param, (asset, shape, versions) in found.items()
+    }
+    if sum(len(ref.versions) for ref in inputs.values()) < 200:
+        return inputs, ""
+    raw = msgspec.json.encode(inputs)
+    if len(raw) <= INLINE_INPUT_BYTES:
+        return inputs, ""
+    path = f"{entity.scope.prefix}plans/inputs/{sha256_hex(raw)}.json"
+    await put_immutable(engine, path, raw)
+    return {}, path
+
+
+def _stamp(time_ms: int) -> str:
+    text = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")

@@ -1,0 +1,199 @@
+"""The entities' machines: how each kind is unpacked, decided and packed again.
+
+The engine's loop is the same for all of them; a new entity is one more row of MACHINES.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import msgspec
+
+from arco_flow.domain import asset as catalog
+from arco_flow.domain import dynamic
+from arco_flow.domain.decision import Decision
+from arco_flow.domain.deployment import Deployment, decide_deployment
+from arco_flow.domain.errors import NotFound
+from arco_flow.domain.events import Event, TimerFired
+from arco_flow.domain.ids import Entity
+from arco_flow.domain.run import Run, encode_run
+from arco_flow.domain.run_decide import ORDER_VERSION, decide_run
+from arco_flow.engine.context import Engine
+from arco_flow.engine.objects import load_plan, load_run
+from arco_flow.ports.store import Head
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A state as its head holds it."""
+
+    status: str
+    state: bytes
+    labels: Mapping[str, str] = field(default_factory=dict)
+    timer_ms: int = 0
+
+
+class Machine(ABC):
+    """One kind of entity. S, the state type, differs per kind; the engine never looks inside."""
+
+    order_version: ClassVar[int] = 1
+    must_exist: ClassVar[bool] = False
+
+    @abstractmethod
+    async def load(
+        self, engine: Engine, entity: Entity, head: Head | None, events: Sequence[Event]
+    ) -> Any:
+        """Unpack the state with all that deciding these events needs."""
+
+    @abstractmethod
+    async def decide(
+        self, engine: Engine, entity: Entity, state: Any, events: Sequence[Event], now_ms: int
+    ) -> Decision[Any]:
+        """The pure decision, with its immutable attachments resolved."""
+
+    @abstractmethod
+    def pack(self, state: Any) -> Packed:
+        """Pack a state for its head."""
+
+    def remember(self, engine: Engine, entity: Entity, state: Any) -> None:
+        """Keep a state that was just committed for the next request of this instance."""
+        del engine, entity, state
+
+    def lost_timer(self, state: Any, now_ms: int) -> TimerFired | None:
+        """The firing of an armed timer that is overdue, for the sweeper."""
+        del state, now_ms
+        return None
+
+
+class RunMachine(Machine):
+    """Runs."""
+
+    order_version = ORDER_VERSION
+    must_exist = True
+
+    async def load(
+        self, engine: Engine, entity: Entity, head: Head | None, events: Sequence[Event]
+    ) -> Run:
+        """The run of the head."""
+        del events
+        if head is None:
+            raise NotFound(f"no run '{entity.name}'")
+        return load_run(engine, head)
+
+    async def decide(
+        self, engine: Engine, entity: Entity, state: Any, events: Sequence[Event], now_ms: int
+    ) -> Decision[Run]:
+        """`decide_run` over the run's plan."""
+        run: Run = state
+        plan = await load_plan(engine, entity.scope, run.plan_id)
+        return decide_run(run, plan, events, now_ms)
+
+    def pack(self, state: Any) -> Packed:
+        """Packed state, run state as status, and what lists show."""
+        run: Run = state
+        labels = {"run_key": run.run_key, "plan": run.plan_id}
+        return Packed(run.state, encode_run(run), labels, run.timer_ms)
+
+    def remember(self, engine: Engine, entity: Entity, state: Any) -> None:
+        """Save the next fold the unpacking."""
+        engine.memory.runs.put(str(entity), state)
+
+    def lost_timer(self, state: Any, now_ms: int) -> TimerFired | None:
+        """The run's timer when its time is past."""
+        run: Run = state
+        if run.timer_ms and run.timer_ms <= now_ms:
+            return TimerFired(run.timer_generation)
+        return None
+
+
+class AssetMachine(Machine):
+    """Assets: the catalog."""
+
+    async def load(
+        self, engine: Engine, entity: Entity, head: Head | None, events: Sequence[Event]
+    ) -> catalog.AssetCatalog:
+        """Counters and the rows that the events touch."""
+        counters = catalog.Counters()
+        if head is not None:
+            counters = msgspec.msgpack.decode(head.state, type=catalog.Counters)
+        keys = catalog.rows_needed(events)
+        raw = await engine.store.rows(str(entity), keys) if keys else {}
+        rows = {key: catalog.decode_materialization(body) for key, body in raw.items()}
+        return catalog.AssetCatalog(entity.scope, entity.name, counters, rows)
+
+    async def decide(
+        self, engine: Engine, entity: Entity, state: Any, events: Sequence[Event], now_ms: int
+    ) -> Decision[catalog.AssetCatalog]:
+        """`decide_asset`."""
+        del engine, entity
+        return catalog.decide_asset(state, events, now_ms)
+
+    def pack(self, state: Any) -> Packed:
+        """Packed counters."""
+        counters = state.counters
+        labels = {"last_promoted_ms": str(counters.last_promoted_ms)}
+        return Packed("ACTIVE", msgspec.msgpack.encode(counters), labels)
+
+
+class DeploymentMachine(Machine):
+    """The workspace's deployment."""
+
+    async def load(
+        self, engine: Engine, entity: Entity, head: Head | None, events: Sequence[Event]
+    ) -> Deployment:
+        """The current deployment, number 0 before the first."""
+        del engine, entity, events
+        if head is None:
+            return Deployment()
+        return msgspec.msgpack.decode(head.state, type=Deployment)
+
+    async def decide(
+        self, engine: Engine, entity: Entity, state: Any, events: Sequence[Event], now_ms: int
+    ) -> Decision[Deployment]:
+        """`decide_deployment`."""
+        del engine, entity
+        return decide_deployment(state, events, now_ms)
+
+    def pack(self, state: Any) -> Packed:
+        """Packed deployment."""
+        labels = {"manifest": state.manifest_id}
+        return Packed("ACTIVE", msgspec.msgpack.encode(state), labels)
+
+
+class DynamicMachine(Machine):
+    """Dynamic partitions definitions."""
+
+    async def load(
+        self, engine: Engine, entity: Entity, head: Head | None, events: Sequence[Event]
+    ) -> dynamic.DynamicSet:
+        """Counters and the keys that the events touch."""
+        counters = dynamic.DynamicCounters()
+        if head is not None:
+            counters = msgspec.msgpack.decode(head.state, type=dynamic.DynamicCounters)
+        keys = dynamic.rows_needed(events)
+        raw = await engine.store.rows(str(entity), keys) if keys else {}
+        rows = {key: dynamic.decode_dynamic_key(body) for key, body in raw.items()}
+        return dynamic.DynamicSet(counters, rows)
+
+    async def decide(
+        self, engine: Engine, entity: Entity, state: Any, events: Sequence[Event], now_ms: int
+    ) -> Decision[dynamic.DynamicSet]:
+        """`decide_dynamic`."""
+        del engine, entity
+        return dynamic.decide_dynamic(state, events, now_ms)
+
+    def pack(self, state: Any) -> Packed:
+        """Packed counters."""
+        return Packed("ACTIVE", msgspec.msgpack.encode(state.counters))
+
+
+MACHINES: dict[str, Machine] = {
+    "run": RunMachine(),
+    "asset": AssetMachine(),
+    "deployment": DeploymentMachine(),
+    "dynamic": DynamicMachine(),
+}
+"""Kind of entity -> its machine."""

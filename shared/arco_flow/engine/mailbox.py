@@ -1,0 +1,201 @@
+"""record, wake and fold: the loop of one step that every entity shares.
+
+    record(entity, event)  quiet entity: fold it now, with all that waits; else post and wake
+    wake(entity)           a task named by (entity, bucket): many senders, one fold per bucket
+    fold(entity)           load, list, decide, ONE commit, submit
+
+The head is loaded before the inbox is listed. The other order, or both at once, can pair a
+state that already holds an event with a listing from before it was consumed; the commit's
+`exists` precondition on each consumed item refuses that too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from arco_flow.domain.decision import Decision, Segment, encode_segment
+from arco_flow.domain.effects import Effect, decode_owed, encode_owed
+from arco_flow.domain.errors import Contended, InvalidInput, NotFound
+from arco_flow.domain.events import Event, TimerFired, UnknownEvent, decode_event, encode_event
+from arco_flow.domain.ids import Entity, queue_task_name
+from arco_flow.engine.context import Engine
+from arco_flow.engine.machines import MACHINES, Machine
+from arco_flow.engine.submit_effects import submit_effects
+from arco_flow.ports.store import Commit, Head, InboxItem, Posted
+
+BATCH_LIMIT = 400
+"""Events per fold: a commit stays far below the store's limits on writes and bytes."""
+
+
+class Folded(StrEnum):
+    """Outcome of a fold."""
+
+    COMMITTED = "committed"
+    NOTHING = "nothing"
+    CONTENDED = "contended"
+
+
+async def record(engine: Engine, entity: Entity, event: Event) -> Folded | Posted:
+    """Make an event part of an entity's history, now if it is quiet, else soon.
+
+    Raises NotFound when the entity must exist and does not; Unavailable, OutcomeUnknown.
+    """
+    head = await engine.store.load(str(entity))
+    if head is None and MACHINES[entity.kind].must_exist:
+        raise NotFound(f"no {entity.kind} '{entity.name}'")
+    quiet_ms = engine.settings.quiet_ms
+    if head is None or await engine.store.now_ms() - head.updated_ms >= quiet_ms:
+        outcome = await fold(engine, entity, (event,))
+        if outcome is not Folded.CONTENDED:
+            return outcome
+    return await post_and_wake(engine, entity, event)
+
+
+async def post_and_wake(
+    engine: Engine, entity: Entity, event: Event, *, replace: bool = False
+) -> Posted:
+    """Put an event into the inbox and ask for a fold."""
+    posted = await engine.store.post(str(entity), event.id, encode_event(event), replace=replace)
+    await wake(engine, entity)
+    return posted
+
+
+async def wake(engine: Engine, entity: Entity) -> None:
+    """Ask for one fold in the next bucket of time, whoever else asks too."""
+    name, width = str(entity), engine.settings.wake_ms
+    bucket = engine.clock.now_ms() // width + 1
+    if engine.memory.woken.get(name) == bucket:
+        return
+    task = queue_task_name("w", f"{name}:{bucket}")
+    await engine.tasks.enqueue("wakes", task, "dispatch", name.encode(), at_ms=bucket * width)
+    engine.memory.woken.put(name, bucket)
+
+
+async def fold(
+    engine: Engine, entity: Entity, extra: Sequence[Event] = (), *, sweeping: bool = False
+) -> Folded:
+    """Fold all that waits (and `extra`) in one commit, then submit what is owed.
+
+    sweeping: also fire a timer that is overdue, and strike off submitted debts although no
+    event waits. On a lost race the entity is woken and nothing was written; `extra` was not
+    recorded then.
+    """
+    batch = await _gather(engine, entity, extra, sweeping)
+    if batch is None:
+        return Folded.NOTHING
+    try:
+        owed = await _commit(engine, entity, batch)
+    except Contended:
+        await wake(engine, entity)
+        return Folded.CONTENDED
+    if batch.more:
+        await wake(engine, entity)
+    await submit_effects(engine, entity, owed, record)
+    return Folded.COMMITTED
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    machine: Machine
+    head: Head | None
+    items: Sequence[InboxItem]
+    decision: Decision[object]
+    now_ms: int
+    more: bool
+
+
+async def _gather(
+    engine: Engine, entity: Entity, extra: Sequence[Event], sweeping: bool
+) -> _Batch | None:
+    machine, name = MACHINES[entity.kind], str(entity)
+    head = await engine.store.load(name)
+    if head is None and machine.must_exist:
+        return None
+    items = await engine.store.inbox(name, BATCH_LIMIT)
+    more = len(items) >= BATCH_LIMIT
+    items, events = _readable(items, extra, hold_timers=more)
+    now_ms = await engine.store.now_ms()
+    state = await machine.load(engine, entity, head, events)
+    if sweeping and not more and (lost := machine.lost_timer(state, now_ms)):
+        events.append(timer_event(entity, lost, now_ms))
+    decision = await machine.decide(engine, entity, state, events, now_ms)
+    settles = sweeping and head is not None and bool(head.owed)
+    if decision.is_noop and not items and not settles:
+        return None
+    return _Batch(machine, head, items, decision, now_ms, more)
+
+
+def _readable(
+    items: Sequence[InboxItem], extra: Sequence[Event], *, hold_timers: bool
+) -> tuple[list[InboxItem], list[Event]]:
+    """Decode a listing. A timer waits until the inbox is exhausted: a heartbeat that is still
+    in it must not be overlooked when silence is judged."""
+    kept: list[InboxItem] = []
+    events: list[Event] = []
+    for item in items:
+        event = _decode(item)
+        if hold_timers and isinstance(event.data, TimerFired):
+            continue
+        kept.append(item)
+        events.append(event)
+    known = {event.id for event in events}
+    events.extend(event for event in extra if event.id not in known)
+    return kept, events
+
+
+def _decode(item: InboxItem) -> Event:
+    """A poison item folds as an unknown event: recorded with its reason, out of the way."""
+    try:
+        return decode_event(item.body)
+    except InvalidInput as error:
+        data = {"error": error.message, "body": item.body[:1000].decode("utf-8", "replace")}
+        return Event(
+            item.event_id, item.posted_ms, item.entity, UnknownEvent("Malformed", data), "unknown"
+        )
+
+
+async def _commit(engine: Engine, entity: Entity, batch: _Batch) -> tuple[Effect, ...]:
+    """Write the decision; answers what is owed after it."""
+    name, head, decision = str(entity), batch.head, batch.decision
+    settled = engine.memory.settled.pop(name, set())
+    owed = tuple(
+        effect for effect in (decode_owed(head.owed) if head else ()) if effect.id not in settled
+    )
+    debts = owed + decision.effects
+    since = head.owed_since_ms if head and owed else batch.now_ms
+    version = (head.version if head else 0) + 1
+    packed = batch.machine.pack(decision.state)
+    try:
+        await engine.store.commit(
+            Commit(
+                head=Head(
+                    entity=name,
+                    version=version,
+                    status=packed.status,
+                    state=packed.state,
+                    owed=encode_owed(debts) if debts else b"",
+                    owed_since_ms=since if debts else 0,
+                    labels=packed.labels,
+                    timer_ms=packed.timer_ms,
+                ),
+                expected_version=version - 1,
+                segment=encode_segment(
+                    Segment(version, batch.now_ms, batch.machine.order_version, decision.ledger)
+                ),
+                consumed=batch.items,
+                rows=decision.rows,
+            )
+        )
+    except BaseException:
+        engine.memory.settled.setdefault(name, set()).update(settled)
+        raise
+    if decision.ledger:
+        batch.machine.remember(engine, entity, decision.state)
+    return debts
+
+
+def timer_event(entity: Entity, timer: TimerFired, now_ms: int) -> Event:
+    """The event of a timer; one per generation, whoever reports it."""
+    return Event(f"timer:{timer.generation}", now_ms, str(entity), timer, "timer", entity.name)
