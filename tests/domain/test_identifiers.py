@@ -73,7 +73,7 @@ def test_what_dagster_accepts_and_refuses(case: dict[str, Any]) -> None:
     ("key", "problem", "example"),
     [
         ("events", "has no namespace", "default.events"),
-        ("raw/events", "has no namespace", "raw.events"),
+        ("raw/events", "are divided by a dot", "raw.events"),
         ("Raw.Events", "'R' at character 1", "raw.events"),
         ("raw.my-events", "'-' at character 7", "raw.my_events"),
         ("raw.events.daily", "has 3 parts", "raw.events_daily"),

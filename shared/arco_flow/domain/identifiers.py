@@ -200,6 +200,8 @@ def _odd_character(text: str, allowed: str | None) -> str:
 
 
 def _key_problem(parts: list[str]) -> str:
+    if "/" in parts[0] or "/" in parts[-1]:
+        return "has a '/'; namespace and name are divided by a dot"
     if len(parts) == 1:
         return "has no namespace"
     if len(parts) > 2:
