@@ -1,0 +1,32 @@
+"""Deployments: what code is current, and the change of it."""
+
+from __future__ import annotations
+
+from arco_flow.engine.deploy import current_deployment, deploy
+from arco_flow.engine.views import DeploymentView, DeployOutcome
+from arco_flow.http.arguments import flag
+from arco_flow.http.routing import Call
+
+LOCATION_PREFIX = "location."
+
+
+async def create_deployment(call: Call) -> DeployOutcome:
+    """Make the manifest in the body current; with validateOnly say what would change."""
+    location = {
+        name.removeprefix(LOCATION_PREFIX): value
+        for name, value in call.query.items()
+        if name.startswith(LOCATION_PREFIX)
+    }
+    return await deploy(
+        call.engine,
+        call.scope,
+        call.request.body,
+        location=location,
+        actor=call.caller.actor,
+        dry_run=flag(call.query, "validateOnly"),
+    )
+
+
+async def get_current_deployment(call: Call) -> DeploymentView:
+    """The deployment that new runs are planned with."""
+    return await current_deployment(call.engine, call.scope)

@@ -1,0 +1,141 @@
+"""Runs: request, look, wait, cancel, and what they left behind."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from arco_flow.domain.errors import InvalidInput
+from arco_flow.domain.run import RunState
+from arco_flow.engine import query
+from arco_flow.engine.cancel_run import cancel_run
+from arco_flow.engine.run_bridge import preview_run, request_run
+from arco_flow.engine.views import (
+    AttemptView,
+    EventPage,
+    LogPage,
+    PlanView,
+    RunAccepted,
+    RunPage,
+    RunSpec,
+    RunView,
+)
+from arco_flow.http.arguments import flag, page_size, run_states, wait_ms
+from arco_flow.http.bodies import decode_body
+from arco_flow.http.routing import Call
+
+_FIRST_POLL_SECONDS = 0.05
+_LAST_POLL_SECONDS = 1.0
+DEFAULT_LOG_LINES = 1000
+
+
+class CancelRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `:cancel`; reason is kept in the ledger."""
+
+    reason: str = ""
+
+
+class AttemptList(msgspec.Struct, frozen=True):
+    """The attempts of one task, first to last."""
+
+    attempts: list[AttemptView]
+
+
+async def create_run(call: Call) -> RunAccepted | PlanView:
+    """Request a run; with validateOnly plan it and start nothing."""
+    spec = _with_request_id(call, decode_body(call.request, RunSpec))
+    if flag(call.query, "validateOnly"):
+        return await preview_run(call.engine, call.scope, spec)
+    return await request_run(call.engine, call.scope, spec, actor=call.caller.actor)
+
+
+async def list_runs(call: Call) -> RunPage:
+    """Runs, newest first."""
+    page = await query.list_runs(
+        call.engine,
+        call.scope,
+        states=run_states(call.query),
+        limit=page_size(call.query),
+        before=call.cursor(),
+    )
+    return msgspec.structs.replace(page, next_page_token=call.sealed(page.next_page_token))
+
+
+async def get_run(call: Call) -> RunView:
+    """One run with its tasks; with `wait` not before it has changed or is over."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + wait_ms(call.query) / 1000
+    run = await _run(call)
+    pause = _FIRST_POLL_SECONDS
+    seen = run.version
+    while not RunState(run.state).is_terminal and run.version == seen and loop.time() < until:
+        await asyncio.sleep(min(pause, max(0.0, until - loop.time())))
+        pause = min(pause * 1.5, _LAST_POLL_SECONDS)
+        run = await _run(call)
+    return run
+
+
+async def cancel(call: Call) -> RunView:
+    """Ask a run to end; its running tasks are told with their next report."""
+    body = decode_body(call.request, CancelRequest) if call.request.body else CancelRequest()
+    return await cancel_run(
+        call.engine,
+        call.scope,
+        call.params["run"],
+        reason=body.reason,
+        actor=call.caller.actor,
+    )
+
+
+async def get_plan(call: Call) -> PlanView:
+    """What the run was planned to do."""
+    return await query.get_plan(call.engine, call.scope, call.params["run"])
+
+
+async def list_events(call: Call) -> EventPage:
+    """The run's ledger, in causal order."""
+    page = await query.list_run_events(
+        call.engine,
+        call.scope,
+        call.params["run"],
+        after=int(call.cursor() or 0),
+        limit=page_size(call.query),
+    )
+    return msgspec.structs.replace(page, next_page_token=call.sealed(page.next_page_token))
+
+
+async def list_attempts(call: Call) -> AttemptList:
+    """The attempts of one task."""
+    run, task = call.params["run"], call.params["task"]
+    return AttemptList(await query.list_attempts(call.engine, call.scope, run, task))
+
+
+async def read_logs(call: Call) -> LogPage:
+    """What the run's tasks wrote; goes on while the run does."""
+    page = await query.read_logs(
+        call.engine,
+        call.scope,
+        call.params["run"],
+        task=call.query.get("task", ""),
+        after=call.cursor(),
+        limit=page_size(call.query, DEFAULT_LOG_LINES),
+    )
+    return msgspec.structs.replace(page, next_page_token=call.sealed(page.next_page_token))
+
+
+async def _run(call: Call) -> RunView:
+    return await query.get_run(call.engine, call.scope, call.params["run"])
+
+
+def _with_request_id(call: Call, spec: RunSpec) -> RunSpec:
+    """The spec under the run key that requestId or Idempotency-Key names: they are one thing."""
+    named = {call.query.get("requestId", ""), call.request.header("idempotency-key"), spec.run_key}
+    keys = named - {""}
+    if len(keys) > 1:
+        raise InvalidInput(
+            "runKey, requestId and Idempotency-Key name the same thing and differ",
+            fix="send one of them",
+            reason="AMBIGUOUS_RUN_KEY",
+        )
+    return msgspec.structs.replace(spec, run_key=keys.pop()) if keys else spec

@@ -1,0 +1,157 @@
+"""The application: from a request to an answer, whatever server stands in front.
+
+Order of the checks: host, sizes, path and method, credential, workspace, arguments, body. What
+is refused early costs little, and nothing is said about a workspace before the caller is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+import msgspec
+
+from arco_flow.domain.errors import Forbidden, NotFound, TooLarge
+from arco_flow.engine.context import Engine
+from arco_flow.http.arguments import read_query
+from arco_flow.http.auth import Authenticator, Identity, bearer_token
+from arco_flow.http.bodies import require_json
+from arco_flow.http.health import Readiness
+from arco_flow.http.messages import Request, Response
+from arco_flow.http.outcomes import api_error, callback_error
+from arco_flow.http.page_tokens import PageTokens
+from arco_flow.http.refusals import HeadersTooLarge, PathTooLong
+from arco_flow.http.routes import ROUTES
+from arco_flow.http.routing import API_BODY_BYTES, PERMISSION_OF, Call, Policy, Route, RouteTable
+
+MAX_TARGET_CHARS: Final = 8 * 1024
+MAX_HEADERS: Final = 64
+MAX_HEADER_CHARS: Final = 8 * 1024
+"""Of one header's name and value together."""
+LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+"""Names under which a browser can only mean this machine. A page of another site that had its
+own name resolve to us (DNS rebinding) sends its own name."""
+
+_ALWAYS: Final = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
+
+
+class App:
+    """Answers requests for one plane.
+
+    allowed_hosts: names that the Host header may hold (without the port), None = any.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        authenticator: Authenticator,
+        *,
+        allowed_hosts: frozenset[str] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._authenticator = authenticator
+        self._allowed_hosts = allowed_hosts
+        self._table = RouteTable(ROUTES)
+        self._pages = PageTokens(engine.token_secret)
+        self._readiness = Readiness(engine)
+
+    async def handle(self, request: Request) -> Response:
+        """The answer; errors are answered too, and none is raised."""
+        route: Route | None = None
+        try:
+            self._check(request)
+            route, params = self._table.find(request.method, request.path)
+            answer = await self._call(route, params, request)
+            if isinstance(answer, Response):
+                return _finished(answer)
+            return Response(200, msgspec.json.encode(answer), headers=_ALWAYS)
+        except Exception as error:  # the border: whatever happened, the caller gets an answer
+            attempt = route is not None and route.policy is Policy.ATTEMPT
+            return _finished(callback_error(error) if attempt else api_error(error))
+
+    def body_limit(self, method: str, path: str) -> int:
+        """Longest body, in bytes, of this request: what a server may read before it asks."""
+        try:
+            return self._table.find(method, path)[0].body_bytes
+        except Exception:
+            return API_BODY_BYTES
+
+    def _check(self, request: Request) -> None:
+        self._check_host(request.headers)
+        if len(request.path) + len(request.query) > MAX_TARGET_CHARS:
+            raise PathTooLong(f"the URL is longer than {MAX_TARGET_CHARS} characters")
+        if len(request.headers) > MAX_HEADERS:
+            raise HeadersTooLarge(f"more than {MAX_HEADERS} headers")
+        for name, value in request.headers.items():
+            if len(name) + len(value) > MAX_HEADER_CHARS:
+                raise HeadersTooLarge(f"a header is longer than {MAX_HEADER_CHARS} characters")
+
+    def _check_host(self, headers: Mapping[str, str]) -> None:
+        if self._allowed_hosts is None:
+            return
+        host = headers.get("host", "").lower()
+        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        if name not in self._allowed_hosts:
+            raise Forbidden(
+                "this plane does not answer under that host name",
+                fix=f"use {' or '.join(sorted(self._allowed_hosts))}",
+                reason="HOST_NOT_ALLOWED",
+            )
+
+    async def _call(self, route: Route, params: Mapping[str, str], request: Request) -> object:
+        identity = await self._admit(route, params, request)
+        if len(request.body) > route.body_bytes:
+            raise too_large(route.body_bytes)
+        query = read_query(request.query, route)
+        if route.method != "GET":
+            require_json(request)
+        return await route.handler(
+            Call(
+                engine=self._engine,
+                request=request,
+                params=params,
+                query=query,
+                pages=self._pages,
+                routes=self._table.routes,
+                readiness=self._readiness,
+                identity=identity,
+            )
+        )
+
+    async def _admit(
+        self, route: Route, params: Mapping[str, str], request: Request
+    ) -> Identity | None:
+        """The caller, once the route's policy is met; None where the policy asks for none."""
+        if route.policy is Policy.PUBLIC:
+            return None
+        if route.policy is Policy.ATTEMPT:
+            bearer_token(request)
+            return None
+        identity = await self._authenticator.authenticate(request)
+        # A workspace of somebody else and one that is nowhere are answered alike.
+        if params["workspace"] != identity.scope.workspace:
+            raise NotFound("there is no such workspace", reason="WORKSPACE_NOT_FOUND")
+        if PERMISSION_OF[route.policy] not in identity.permissions:
+            raise Forbidden(
+                "the credential may not do this", details={"needed": PERMISSION_OF[route.policy]}
+            )
+        return identity
+
+
+def hosts_for(bound_to: str) -> frozenset[str] | None:
+    """Host names to answer under: the local ones for a server on loopback, else any."""
+    return LOCAL_HOSTS if bound_to in ("localhost", "127.0.0.1", "::1") else None
+
+
+def too_large(limit: int) -> TooLarge:
+    """The refusal of a body over `limit` bytes."""
+    return TooLarge(
+        f"the body is longer than {limit} bytes",
+        details={"limitBytes": limit},
+        reason="BODY_TOO_LARGE",
+    )
+
+
+def _finished(response: Response) -> Response:
+    return replace(response, headers=response.headers + _ALWAYS)

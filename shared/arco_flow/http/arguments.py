@@ -1,0 +1,110 @@
+"""Arguments in the URL: split, checked against the route, and read into values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from arco_flow.domain.durations import parse_duration_ms
+from arco_flow.domain.errors import InvalidInput, did_you_mean
+from arco_flow.domain.run import RunState
+from arco_flow.http.routing import QueryParam, Route, percent_decode
+
+DEFAULT_PAGE_SIZE: Final = 50
+MAX_PAGE_SIZE: Final = 1000
+MAX_WAIT_MS: Final = 60_000
+
+PAGE: Final = (
+    QueryParam("pageSize", f"At most {MAX_PAGE_SIZE}; 0 or absent = the default.", "integer"),
+    QueryParam("pageToken", "nextPageToken of the page before, with the same arguments."),
+)
+WAIT: Final = QueryParam(
+    "wait", "How long to hold the answer until the run changes or is over, such as 30s.", "duration"
+)
+
+_TERM: Final = re.compile(r'state\s*=\s*(?:"([A-Z_]+)"|([A-Z_]+))', re.ASCII)
+_COLUMN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.]*", re.ASCII)
+
+
+def read_query(raw: str, route: Route) -> dict[str, str]:
+    """The arguments of a URL. Raises InvalidInput for unknown and repeated ones."""
+    if not raw:
+        return {}
+    found: dict[str, str] = {}
+    known = {param.name for param in route.query}
+    for pair in raw.split("&"):
+        key, _, value = pair.partition("=")
+        name = percent_decode(key, plus=True)
+        if name not in known and name.partition(".")[0] + ".*" not in known:
+            hint = did_you_mean(name, known)
+            raise InvalidInput(
+                f"unknown argument '{name}'{hint}",
+                fix=f"known arguments: {', '.join(sorted(known)) or 'none'}",
+                reason="UNKNOWN_ARGUMENT",
+                details={"argument": name},
+            )
+        if name in found:
+            raise InvalidInput(f"argument '{name}' is given twice", reason="REPEATED_ARGUMENT")
+        found[name] = percent_decode(value, plus=True)
+    return found
+
+
+def page_size(query: Mapping[str, str], default: int = DEFAULT_PAGE_SIZE) -> int:
+    """pageSize: 0 and absent mean the default, more than the maximum the maximum (AIP-158)."""
+    text = query.get("pageSize", "0")
+    if not re.fullmatch(r"-?[0-9]{1,9}", text, re.ASCII):
+        raise InvalidInput(f"pageSize '{text}' is no number", reason="BAD_PAGE_SIZE")
+    size = int(text)
+    if size < 0:
+        raise InvalidInput(f"pageSize {size} is negative", reason="BAD_PAGE_SIZE")
+    return min(size or default, MAX_PAGE_SIZE)
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """A boolean argument: true, false or absent. Raises InvalidInput for anything else."""
+    text = query.get(name, "false")
+    if text not in ("true", "false"):
+        raise InvalidInput(f"{name} '{text}' is neither true nor false", reason="BAD_FLAG")
+    return text == "true"
+
+
+def wait_ms(query: Mapping[str, str]) -> int:
+    """How long a caller is ready to wait, in milliseconds; more than a minute is a minute.
+
+    Clients ask again: proxies on the way close what is silent for longer.
+    """
+    text = query.get("wait", "")
+    return min(parse_duration_ms(text, name="wait"), MAX_WAIT_MS) if text else 0
+
+
+def run_states(query: Mapping[str, str]) -> tuple[str, ...]:
+    """The states of `filter`: `state = FAILED OR state = RUNNING` (a subset of AIP-160)."""
+    text = query.get("filter", "").strip()
+    if not text:
+        return ()
+    return tuple(dict.fromkeys(_state(term.strip()) for term in re.split(r"\s+OR\s+", text)))
+
+
+def _state(term: str) -> str:
+    match = _TERM.fullmatch(term)
+    if match is None:
+        column = _COLUMN.match(term)
+        shown = column[0] if column else term
+        raise InvalidInput(
+            f"filter can not be read at '{shown}'",
+            where="filter",
+            fix='only the state can be compared: state = FAILED OR state = "RUNNING"',
+            reason="BAD_FILTER",
+            details={"term": term},
+        )
+    name = match[1] or match[2]
+    if name not in RunState.__members__:
+        raise InvalidInput(
+            f"no state '{name}'{did_you_mean(name, RunState.__members__)}",
+            where="filter",
+            fix=f"states: {', '.join(RunState.__members__)}",
+            reason="BAD_FILTER",
+            details={"state": name},
+        )
+    return name

@@ -1,0 +1,63 @@
+"""Refusals that only HTTP knows: they say that the request, not what it asks for, is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from arco_flow.domain.errors import Rejected
+
+
+class MethodNotAllowed(Rejected):
+    """The path exists and takes other methods."""
+
+    reason = "METHOD_NOT_ALLOWED"
+
+    def __init__(self, method: str, allowed: Iterable[str]) -> None:
+        self.allowed = ", ".join(sorted(allowed))
+        super().__init__(
+            f"{method} is not possible here",
+            fix=f"use {self.allowed}",
+            details={"method": method, "allowed": self.allowed},
+        )
+
+
+class RequestTimedOut(Rejected):
+    """The request did not arrive whole in time."""
+
+    reason = "REQUEST_TIMED_OUT"
+
+
+class LengthRequired(Rejected):
+    """A body without Content-Length."""
+
+    reason = "LENGTH_REQUIRED"
+
+
+class PathTooLong(Rejected):
+    """The target of the request is longer than any of ours."""
+
+    reason = "PATH_TOO_LONG"
+
+
+class UnsupportedContent(Rejected):
+    """A media type or a content encoding that is not read."""
+
+    reason = "UNSUPPORTED_CONTENT"
+
+
+class ExpectationFailed(Rejected):
+    """An `Expect` header with another value than 100-continue."""
+
+    reason = "EXPECTATION_FAILED"
+
+
+class HeadersTooLarge(Rejected):
+    """Too many header lines, or too long ones."""
+
+    reason = "HEADERS_TOO_LARGE"
+
+
+class VersionNotSupported(Rejected):
+    """Another protocol than HTTP/1.0 and HTTP/1.1."""
+
+    reason = "HTTP_VERSION_NOT_SUPPORTED"
