@@ -16,10 +16,11 @@ INSERT INTO store_time VALUES (0);
 CREATE TABLE heads (
     entity TEXT PRIMARY KEY, scope TEXT NOT NULL, version INTEGER NOT NULL, status TEXT NOT NULL,
     state BLOB NOT NULL, owed BLOB NOT NULL, owed_since_ms INTEGER NOT NULL, labels TEXT NOT NULL,
-    created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL);
+    timer_ms INTEGER NOT NULL, created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL);
 CREATE INDEX heads_newest ON heads (scope, created_ms, entity);
 CREATE INDEX heads_by_status ON heads (scope, status, created_ms, entity);
 CREATE INDEX heads_in_debt ON heads (owed_since_ms) WHERE owed_since_ms > 0;
+CREATE INDEX heads_on_timer ON heads (timer_ms) WHERE timer_ms > 0;
 
 CREATE TABLE inbox (
     entity TEXT, event_id TEXT, revision INTEGER NOT NULL, posted_ms INTEGER NOT NULL,

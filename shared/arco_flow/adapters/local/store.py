@@ -20,11 +20,13 @@ from arco_flow.ports.clock import Clock
 from arco_flow.ports.store import Commit, Head, InboxItem, Lease, Posted
 
 _ONE_HEAD = (
-    "SELECT entity, version, status, state, owed, owed_since_ms, created_ms, updated_ms, labels"
+    "SELECT labels, entity, version, status, state, owed, owed_since_ms, timer_ms, created_ms,"
+    " updated_ms"
     " FROM heads WHERE entity = ?"
 )
 _LISTED = (
-    "SELECT entity, version, status, x'', x'', owed_since_ms, created_ms, updated_ms, labels"
+    "SELECT labels, entity, version, status, x'', x'', owed_since_ms, timer_ms, created_ms,"
+    " updated_ms"
     " FROM heads WHERE "
 )
 _NEWEST_FIRST = " ORDER BY created_ms DESC, entity DESC LIMIT ?"
@@ -161,8 +163,9 @@ class SqliteStore:
             " SELECT entity, posted_ms AS since FROM inbox WHERE posted_ms < ?"
             " UNION ALL SELECT entity, owed_since_ms FROM heads"
             " WHERE owed_since_ms > 0 AND owed_since_ms < ?"
+            " UNION ALL SELECT entity, timer_ms FROM heads WHERE timer_ms > 0 AND timer_ms < ?"
             ") GROUP BY entity ORDER BY min(since), entity LIMIT ?",
-            (before_ms, before_ms, limit),
+            (before_ms, before_ms, before_ms, limit),
         )
         return [row[0] for row in rows]
 
@@ -202,10 +205,10 @@ class SqliteStore:
 
 
 def _head_of(row: Any) -> Head:
-    entity, version, status, state, owed, owed_since_ms, created_ms, updated_ms, labels = row
+    labels, entity, version, status, state, owed, owed_since_ms, timer_ms, created_ms, updated = row
     return Head(
         entity, version, status, state, owed, owed_since_ms,
-        _labels.decode(labels), created_ms, updated_ms,
+        _labels.decode(labels), timer_ms, created_ms, updated,
     )  # fmt: skip
 
 
@@ -239,19 +242,19 @@ def _write_head(cursor: sqlite3.Cursor, head: Head, *, is_new: bool) -> None:
     labels = msgspec.json.encode(dict(head.labels)).decode()
     changing = (
         head.version, head.status, head.state, head.owed, head.owed_since_ms, labels,
-        head.updated_ms,
+        head.timer_ms, head.updated_ms,
     )  # fmt: skip
     if is_new:
         scope = head.entity[: head.entity.rfind(":") + 1]
         cursor.execute(
-            "INSERT INTO heads (version, status, state, owed, owed_since_ms, labels, updated_ms,"
-            " entity, scope, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO heads (version, status, state, owed, owed_since_ms, labels, timer_ms,"
+            " updated_ms, entity, scope, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*changing, head.entity, scope, head.created_ms),
         )
     else:
         cursor.execute(
             "UPDATE heads SET version = ?, status = ?, state = ?, owed = ?, owed_since_ms = ?,"
-            " labels = ?, updated_ms = ? WHERE entity = ?",
+            " labels = ?, timer_ms = ?, updated_ms = ? WHERE entity = ?",
             (*changing, head.entity),
         )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 
 from arco_flow.adapters.delivery import (
     DeadTask,
@@ -21,6 +22,7 @@ from arco_flow.adapters.local.database import Database
 from arco_flow.adapters.local.task_table import PendingTask
 from arco_flow.domain.errors import Rejected, Unavailable, did_you_mean
 from arco_flow.ports.clock import Clock
+from arco_flow.ports.tasks import NewTask
 
 _log = logging.getLogger(__name__)
 
@@ -75,19 +77,25 @@ class LocalTasks:
         self, queue: str, name: str, route: str, body: bytes, *, at_ms: int = 0
     ) -> bool:
         """See Tasks. It is durable when this returns."""
-        check_task_name(queue, name)
+        return (await self.enqueue_many([NewTask(queue, name, route, body, at_ms)]))[0]
+
+    async def enqueue_many(self, tasks: Sequence[NewTask]) -> list[bool]:
+        """See Tasks. All of them are added, or none."""
         now = self._clock.now_ms()
-        task = PendingTask(queue, name, route, body, at_ms or now)
         forget_before_ms = now - self._window_ms
+        pending = [PendingTask(t.queue, t.name, t.route, t.body, t.at_ms or now) for t in tasks]
+        for task in tasks:
+            check_task_name(task.queue, task.name)
 
-        def schedule(added: bool) -> None:
-            if added:
+        def write(cursor: sqlite3.Cursor) -> list[bool]:
+            return [task_table.add_task(cursor, task, forget_before_ms) for task in pending]
+
+        def schedule(added: list[bool]) -> None:
+            for task in compress(pending, added):
                 self._agenda.add(task)
-                self.wake()
+            self.wake()
 
-        return await self._db.run(
-            lambda cursor: task_table.add_task(cursor, task, forget_before_ms), after=schedule
-        )
+        return await self._db.run(write, after=schedule)
 
     async def delete(self, queue: str, name: str) -> bool:
         """See Tasks. False too while its handler runs."""
@@ -130,6 +138,13 @@ class LocalTasks:
             for task in running:
                 task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+    async def settle(self) -> None:
+        """Wait until no handler runs and nothing more is due now."""
+        while self._wake_scheduled or self._running:
+            if self._running:
+                await asyncio.wait(self._running)
+            await asyncio.sleep(0)
 
     def wake(self) -> None:
         """Look at the agenda soon: a task was added, or the clock was set."""

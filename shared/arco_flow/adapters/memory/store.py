@@ -140,15 +140,11 @@ class MemoryStore:
     @async_site("store.overdue")
     async def overdue(self, before_ms: int, limit: int) -> list[str]:
         """See Store; the longest overdue first."""
-        since: dict[str, int] = {}
-        for entity, items in self._inbox.items():
-            if items:
-                since[entity] = min(item.posted_ms for item in items.values())
-        for entity, head in self._heads.items():
-            if head.owed_since_ms:
-                since[entity] = min(head.owed_since_ms, since.get(entity, head.owed_since_ms))
-        late = sorted((ms, entity) for entity, ms in since.items() if ms < before_ms)
-        return [entity for _, entity in late[:limit]]
+        times = [(item.posted_ms, e) for e, items in self._inbox.items() for item in items.values()]
+        for head in self._heads.values():
+            times += [(ms, head.entity) for ms in (head.owed_since_ms, head.timer_ms) if ms]
+        late = sorted(time for time in times if time[0] < before_ms)
+        return list(dict.fromkeys(entity for _, entity in late))[:limit]
 
     @async_site("store.acquire_lease")
     async def acquire_lease(self, name: str, holder: str, ttl_ms: int) -> Lease | None:

@@ -16,6 +16,7 @@ from arco_flow.adapters.delivery import (
 from arco_flow.adapters.memory.clock import VirtualClock
 from arco_flow.adapters.memory.faults import Faults, async_site
 from arco_flow.domain.errors import Rejected, Unavailable, did_you_mean
+from arco_flow.ports.tasks import NewTask
 
 HOUR_MS = 3600 * 1000
 
@@ -84,16 +85,14 @@ class MemoryTasks:
     ) -> bool:
         """See Tasks."""
         check_task_name(queue, name)
-        now = self._clock.now_ms()
-        done_ms = self._done_ms.get((queue, name))
-        is_recent = done_ms is not None and done_ms >= now - self._window_ms
-        if is_recent or (queue, name) in self._pending:
-            return False
-        task = _Task(queue, name, route, body, at_ms or now)
-        self._pending[queue, name] = task
-        for time_ms in self.timing(queue, name, task.at_ms):
-            self._push(time_ms, task)
-        return True
+        return self._add(NewTask(queue, name, route, body, at_ms))
+
+    @async_site("tasks.enqueue_many")
+    async def enqueue_many(self, tasks: Sequence[NewTask]) -> list[bool]:
+        """See Tasks."""
+        for task in tasks:
+            check_task_name(task.queue, task.name)
+        return [self._add(task) for task in tasks]
 
     @async_site("tasks.delete")
     async def delete(self, queue: str, name: str) -> bool:
@@ -136,6 +135,19 @@ class MemoryTasks:
             self._clock.advance(self._heap[0][0] - self._clock.now_ms())
             deliveries += await self.run_due()
         return deliveries
+
+    def _add(self, new: NewTask) -> bool:
+        now = self._clock.now_ms()
+        key = (new.queue, new.name)
+        done_ms = self._done_ms.get(key)
+        is_recent = done_ms is not None and done_ms >= now - self._window_ms
+        if is_recent or key in self._pending:
+            return False
+        task = _Task(new.queue, new.name, new.route, new.body, new.at_ms or now)
+        self._pending[key] = task
+        for time_ms in self.timing(new.queue, new.name, task.at_ms):
+            self._push(time_ms, task)
+        return True
 
     async def _deliver_next(self) -> None:
         entry = heapq.heappop(self._heap)

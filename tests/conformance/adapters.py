@@ -1,0 +1,137 @@
+"""The adapters that the conformance suites run on.
+
+Another adapter joins by one more entry: a factory that answers a context manager. A factory is
+given an empty folder of its own and the clock that the scenario moves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from arco_flow.adapters.delivery import DeadTask, Handler, QueueSettings
+from arco_flow.adapters.local.database import Database
+from arco_flow.adapters.local.objects import LocalObjects
+from arco_flow.adapters.local.store import SqliteStore
+from arco_flow.adapters.local.tasks import LocalTasks
+from arco_flow.adapters.memory.clock import VirtualClock
+from arco_flow.adapters.memory.objects import AsyncMemoryObjects, MemoryObjects
+from arco_flow.adapters.memory.store import MemoryStore
+from arco_flow.adapters.memory.tasks import MemoryTasks
+from arco_flow.adapters.threaded import ThreadedObjects
+from arco_flow.ports.objects import AsyncObjects, Objects
+from arco_flow.ports.store import Store
+from arco_flow.ports.tasks import Tasks
+
+# Short, so that the suites can walk through a back-off.
+SETTINGS = QueueSettings(max_concurrent=4, min_backoff_ms=100, max_backoff_ms=1_000)
+
+
+class Queue(Tasks, Protocol):
+    """What a queue under test offers beyond the port: handlers, and where refused tasks go."""
+
+    def register(self, route: str, handler: Handler) -> None: ...
+
+    def dead(self, limit: int = 100) -> list[DeadTask]: ...
+
+
+@dataclass
+class QueueUnderTest:
+    """pass_time(ms): let time pass, then deliver all that is due."""
+
+    tasks: Queue
+    clock: VirtualClock
+    pass_time: Callable[[int], Awaitable[object]]
+
+
+@asynccontextmanager
+async def memory_store(folder: Path, clock: VirtualClock) -> AsyncIterator[Store]:
+    yield MemoryStore(clock)
+
+
+@asynccontextmanager
+async def local_store(folder: Path, clock: VirtualClock) -> AsyncIterator[Store]:
+    database = Database(folder)
+    try:
+        yield SqliteStore(database, clock)
+    finally:
+        database.close()
+
+
+@asynccontextmanager
+async def memory_queue(folder: Path, clock: VirtualClock) -> AsyncIterator[QueueUnderTest]:
+    tasks = MemoryTasks(clock, default=SETTINGS)
+
+    async def pass_time(ms: int) -> None:
+        clock.advance(ms)
+        await tasks.run_due()
+
+    yield QueueUnderTest(tasks, clock, pass_time)
+
+
+@asynccontextmanager
+async def local_queue(folder: Path, clock: VirtualClock) -> AsyncIterator[QueueUnderTest]:
+    database = Database(folder)
+    tasks = LocalTasks(database, clock, default=SETTINGS)
+
+    async def pass_time(ms: int) -> None:
+        clock.advance(ms)
+        tasks.wake()
+        await tasks.settle()
+
+    await tasks.start()
+    try:
+        yield QueueUnderTest(tasks, clock, pass_time)
+    finally:
+        await tasks.stop()
+        database.close()
+
+
+@contextmanager
+def memory_objects(folder: Path) -> Iterator[tuple[Objects, AsyncObjects]]:
+    objects = MemoryObjects()
+    yield objects, AsyncMemoryObjects(objects)
+
+
+@contextmanager
+def local_objects(folder: Path) -> Iterator[tuple[Objects, AsyncObjects]]:
+    objects = LocalObjects(folder / "objects")
+    yield objects, ThreadedObjects(objects)
+
+
+StoreFactory = Callable[[Path, VirtualClock], AbstractAsyncContextManager[Store]]
+QueueFactory = Callable[[Path, VirtualClock], AbstractAsyncContextManager[QueueUnderTest]]
+ObjectsFactory = Callable[[Path], AbstractContextManager[tuple[Objects, AsyncObjects]]]
+
+STORES: dict[str, StoreFactory] = {"memory": memory_store, "local": local_store}
+QUEUES: dict[str, QueueFactory] = {"memory": memory_queue, "local": local_queue}
+OBJECTS: dict[str, ObjectsFactory] = {"memory": memory_objects, "local": local_objects}
+
+
+@dataclass
+class Scenarios:
+    """Runs a coroutine function on an adapter, in an event loop of its own."""
+
+    open: Callable[[Path, VirtualClock], AbstractAsyncContextManager[object]]
+    folder: Path
+
+    def run(self, scenario: Callable[..., Awaitable[None]]) -> None:
+        clock = VirtualClock()
+
+        async def main() -> None:
+            async with self.open(self.folder, clock) as adapter:
+                if isinstance(adapter, QueueUnderTest):
+                    await scenario(adapter)
+                else:
+                    await scenario(adapter, clock)
+
+        asyncio.run(main())
