@@ -20,6 +20,8 @@ MANIFEST_VERSION = 1
 MAX_MANIFEST_BYTES = 10 * 1024 * 1024
 """Limit of the uploaded document (10 MiB), the same as of one request to the cloud's store."""
 MAX_ASSETS = 20_000
+MAX_RETRIES = 250
+"""A run's state keeps the attempt number in one byte."""
 
 
 class _Wire(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
@@ -127,8 +129,16 @@ class Manifest(_Wire, frozen=True, omit_defaults=True, rename="camel", kw_only=T
         return {asset.key: asset for asset in self.assets}
 
     def graph(self) -> AssetGraph:
-        """The graph of all edges, order-only ones too. Raises DefinitionError on a cycle."""
-        return AssetGraph({a.key: _unique(d.asset for d in a.deps) for a in self.assets})
+        """The graph of all edges, order-only ones too. Raises DefinitionError on a cycle.
+
+        An asset may read its own earlier partitions by a mapping: that edge is none of the graph.
+        """
+        return AssetGraph(
+            {
+                a.key: _unique(d.asset for d in a.deps if d.asset != a.key or d.mapping is None)
+                for a in self.assets
+            }
+        )
 
 
 def _unique(keys: Iterable[str]) -> list[str]:
@@ -192,8 +202,8 @@ def validate_manifest(manifest: Manifest) -> None:
         _validate_shape(asset, where)
         if asset.partitions is not None:
             partitions_from_wire(asset.partitions)
-        if asset.retry is not None:
-            retry_from_wire(asset.retry)
+        if asset.retry is not None and retry_from_wire(asset.retry).max_retries > MAX_RETRIES:
+            raise InvalidInput(f"more than {MAX_RETRIES} retries", where=where)
     manifest.graph().topological_order()
     manifest_bytes(manifest)
 

@@ -25,7 +25,7 @@ EXECUTION_SLACK_MS = 5_000
 NO_RETRY = RetryPolicy(max_retries=0)
 
 
-def fail_attempt(  # noqa: PLR0917 - one line per fact of a failure
+def fail_attempt(
     fold: RunFold,
     index: int,
     category: str,

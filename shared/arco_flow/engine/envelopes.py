@@ -40,7 +40,7 @@ async def build_envelopes(
     return [await _envelope(engine, entity, run, plan, e, now_ms) for e in effects]
 
 
-async def _envelope(  # noqa: PLR0917 - all are the same for every effect but one
+async def _envelope(
     engine: Engine,
     entity: Entity,
     run: Run,

@@ -1,0 +1,190 @@
+"""Which partitions of which assets a run request means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from arco_flow.domain.errors import InvalidInput, TooLarge
+from arco_flow.domain.manifest import AssetSpec
+from arco_flow.domain.multi_partitions import MultiPartitions
+from arco_flow.domain.partition_base import PartitionContext, PartitionsDefinition, unknown_key
+from arco_flow.domain.time_partitions import TimePartitions
+
+MAX_TASKS = 10_000
+"""Tasks of one run: its state is one document. More is what backfills are for."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionRequest:
+    """The partitions a caller names: a list of keys, an inclusive range, or all of them."""
+
+    keys: tuple[str, ...] = ()
+    start: str = ""
+    end: str = ""
+    everything: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was named, as for unpartitioned assets."""
+        return not (self.keys or self.start or self.end or self.everything)
+
+
+def resolve_targets(
+    specs: Sequence[AssetSpec],
+    definitions: Mapping[str, PartitionsDefinition],
+    request: PartitionRequest,
+    ctx: PartitionContext,
+) -> dict[str, list[str]]:
+    """Partition keys per asset, in order; [""] for an unpartitioned asset.
+
+    A key or range means the same span of time for every time-partitioned asset: one that is cut
+    otherwise takes its partitions that lie whole within the span. Raises InvalidInput when a
+    partitioned asset is selected and nothing was named, when a key fits no selected asset or an
+    asset gets no partition; TooLarge over MAX_TASKS.
+    """
+    partitioned = [spec.key for spec in specs if spec.key in definitions]
+    _check_named(partitioned, request)
+    chosen = {key: definitions[key] for key in partitioned}
+    span = _span(chosen, request, ctx)
+    found: dict[str, list[str]] = {}
+    for spec in specs:
+        definition = chosen.get(spec.key)
+        found[spec.key] = (
+            [""] if definition is None else _keys_of(spec.key, definition, request, span, ctx)
+        )
+    _check_used(chosen, request, ctx)
+    _check_count(found)
+    return found
+
+
+def _check_named(partitioned: Sequence[str], request: PartitionRequest) -> None:
+    if partitioned and request.is_empty:
+        raise InvalidInput(
+            f"asset '{partitioned[0]}' is partitioned: say which partitions to run",
+            fix="-p KEY, --range START..END, or --all-partitions",
+            reason="PARTITIONS_REQUIRED",
+        )
+    if not partitioned and not (request.is_empty or request.everything):
+        raise InvalidInput(
+            "partitions were named, but no selected asset is partitioned",
+            fix="leave them out, or select a partitioned asset",
+            reason="PARTITIONS_UNUSED",
+        )
+
+
+Span = tuple[int, int]
+
+
+def _span(
+    chosen: Mapping[str, PartitionsDefinition], request: PartitionRequest, ctx: PartitionContext
+) -> Span | None:
+    """The time that a range means (UTC epoch seconds), by the first definition that reads it."""
+    if not request.start and not request.end:
+        return None
+    for definition in chosen.values():
+        time = _time_part(definition)
+        if time and time.has(request.start, ctx) and time.has(request.end, ctx):
+            start, end = time.window(request.start), time.window(request.end)
+            if start.start > end.start:
+                raise InvalidInput(
+                    f"the range starts after its end: {request.start} .. {request.end}",
+                    reason="BAD_RANGE",
+                )
+            return (start.start, end.end)
+    return None
+
+
+def _time_part(definition: PartitionsDefinition) -> TimePartitions | None:
+    if isinstance(definition, TimePartitions):
+        return definition
+    if isinstance(definition, MultiPartitions) and definition.time_dimension is not None:
+        part = definition.dims[definition.time_dimension]
+        return part if isinstance(part, TimePartitions) else None
+    return None
+
+
+def _keys_of(
+    asset: str,
+    definition: PartitionsDefinition,
+    request: PartitionRequest,
+    span: Span | None,
+    ctx: PartitionContext,
+) -> list[str]:
+    if request.everything:
+        found = definition.keys(ctx)
+    elif request.keys:
+        found = [key for key in dict.fromkeys(request.keys) if definition.has(key, ctx)]
+        found = _in_order(definition, found, ctx)
+    elif span is not None and _time_part(definition) is not None:
+        found = _within(definition, span, ctx)
+    else:
+        found = definition.range(request.start, request.end, ctx)
+    if not found:
+        raise _no_partition(asset, definition, request, ctx)
+    return found
+
+
+def _in_order(
+    definition: PartitionsDefinition, keys: list[str], ctx: PartitionContext
+) -> list[str]:
+    if len(keys) < 2:
+        return keys
+    if isinstance(definition, TimePartitions):
+        return sorted(keys, key=definition.number)
+    place = {key: number for number, key in enumerate(definition.keys(ctx))}
+    return sorted(keys, key=lambda key: place[key])
+
+
+def _within(definition: PartitionsDefinition, span: Span, ctx: PartitionContext) -> list[str]:
+    time = _time_part(definition)
+    assert time is not None
+    inside = [
+        key
+        for key in time.keys(ctx)
+        if (window := time.window(key)).start >= span[0] and window.end <= span[1]
+    ]
+    if isinstance(definition, MultiPartitions):
+        wanted, name = set(inside), definition.time_dimension
+        assert name is not None
+        return [key for key in definition.keys(ctx) if definition.split(key)[name] in wanted]
+    return inside
+
+
+def _no_partition(
+    asset: str, definition: PartitionsDefinition, request: PartitionRequest, ctx: PartitionContext
+) -> InvalidInput:
+    if len(request.keys) == 1:
+        error = unknown_key(definition, request.keys[0], ctx)
+        return InvalidInput(
+            f"asset '{asset}' has {error.message}", reason=error.reason, details=error.details
+        )
+    asked = f"{request.start} .. {request.end}" if request.start else ", ".join(request.keys[:5])
+    first, last = definition.first(ctx), definition.last(ctx)
+    return InvalidInput(
+        f"asset '{asset}' has no partition in {asked or 'what was asked'} "
+        f"(its partitions run from '{first}' to '{last}')",
+        fix="leave the asset out of the selection, or name partitions that it has",
+        reason="UNKNOWN_PARTITION",
+    )
+
+
+def _check_used(
+    chosen: Mapping[str, PartitionsDefinition], request: PartitionRequest, ctx: PartitionContext
+) -> None:
+    for key in request.keys:
+        if not any(definition.has(key, ctx) for definition in chosen.values()):
+            raise unknown_key(next(iter(chosen.values())), key, ctx)
+
+
+def _check_count(found: Mapping[str, Sequence[str]]) -> None:
+    total = sum(len(keys) for keys in found.values())
+    if total > MAX_TASKS:
+        raise TooLarge(
+            f"the run would have {total} tasks; at most {MAX_TASKS} fit into one",
+            fix="name fewer partitions or assets, and start several runs",
+            reason="TOO_MANY_TASKS",
+            details={"tasks": total, "limit": MAX_TASKS},
+        )
+    if total == 0:
+        raise InvalidInput("the selection matches no asset", reason="EMPTY_SELECTION")

@@ -1,0 +1,86 @@
+"""Dynamic partitions: change and list the keys of a definition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from arco_flow.domain.dynamic import DynamicKey, decode_dynamic_key
+from arco_flow.domain.errors import InvalidInput, did_you_mean
+from arco_flow.domain.events import DynamicPartitionsChanged, Event
+from arco_flow.domain.ids import Scope, dynamic_entity
+from arco_flow.domain.manifest import Manifest
+from arco_flow.domain.name_partitions import check_name
+from arco_flow.engine.context import Engine
+from arco_flow.engine.deploy import load_deployment
+from arco_flow.engine.mailbox import fold, record
+from arco_flow.engine.objects import load_manifest
+
+MAX_CHANGES = 1000
+"""Keys of one change; each is one document of a commit."""
+
+
+async def change_dynamic(
+    engine: Engine,
+    scope: Scope,
+    definition: str,
+    added: Sequence[str],
+    deleted: Sequence[str],
+    *,
+    actor: str,
+) -> list[str]:
+    """Add and delete keys of a dynamic definition; answers all keys, in insertion order.
+
+    Raises InvalidInput for a definition that the deployed code does not have, for bad keys and
+    for more than MAX_CHANGES of them.
+    """
+    deployment = await load_deployment(engine, scope)
+    manifest = await load_manifest(engine, scope, deployment.manifest_id)
+    known = dynamic_names(manifest)
+    if definition not in known:
+        raise InvalidInput(
+            f"no dynamic partitions '{definition}' in the deployed code"
+            f"{did_you_mean(definition, known)}",
+            reason="UNKNOWN_DEFINITION",
+        )
+    if len(added) + len(deleted) > MAX_CHANGES:
+        raise InvalidInput(f"more than {MAX_CHANGES} keys in one change", fix="send several")
+    for key in (*added, *deleted):
+        check_name(key)
+    entity = dynamic_entity(scope, definition)
+    now_ms = await engine.store.now_ms()
+    data = DynamicPartitionsChanged(definition, list(added), list(deleted))
+    event_id = f"change:{engine.clock.new_id()}"
+    await record(engine, entity, Event(event_id, now_ms, str(entity), data, actor))
+    # The caller reads his own change back, whether it was folded at once or posted.
+    await fold(engine, entity)
+    return await dynamic_keys(engine, scope, definition)
+
+
+async def dynamic_keys(engine: Engine, scope: Scope, definition: str) -> list[str]:
+    """All keys of a dynamic definition, in insertion order."""
+    entity = str(dynamic_entity(scope, definition))
+    found: list[DynamicKey] = []
+    after = ""
+    while rows := await engine.store.rows(entity, after=after):
+        found.extend(decode_dynamic_key(raw) for raw in rows.values())
+        after = next(reversed(rows))
+    return [key.name for key in sorted(found, key=lambda key: key.place)]
+
+
+def dynamic_names(manifest: Manifest) -> list[str]:
+    """Names of the dynamic definitions that a manifest uses, also as dimensions."""
+    names: set[str] = set()
+    for spec in manifest.assets:
+        if spec.partitions is not None:
+            names.update(_names_in(spec.partitions))
+    return sorted(names)
+
+
+def _names_in(wire: Mapping[str, Any]) -> set[str]:
+    if wire.get("kind") == "dynamic":
+        return {str(wire["name"])}
+    dims = wire.get("dims")
+    if isinstance(dims, Mapping):
+        return {name for part in dims.values() for name in _names_in(part)}
+    return set()

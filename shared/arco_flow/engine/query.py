@@ -1,0 +1,172 @@
+"""The read side of runs: states, plans, events, attempts. (`catalog.py`: assets.)"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from arco_flow.domain.decision import APPLIED, Segment, decode_segment
+from arco_flow.domain.errors import InvalidInput, NotFound, did_you_mean
+from arco_flow.domain.events import TaskFinished, TaskStarted, to_cloud_event
+from arco_flow.domain.ids import Scope, run_entity
+from arco_flow.domain.run import Run, RunState, decode_run
+from arco_flow.engine.context import Engine
+from arco_flow.engine.objects import load_plan, load_run
+from arco_flow.engine.present import RunDetails, plan_view, run_view, stamp, task_views
+from arco_flow.engine.views import (
+    AttemptView,
+    EventPage,
+    EventView,
+    PlanView,
+    RunPage,
+    RunView,
+)
+from arco_flow.ports.store import Head
+
+PAGE_MAX = 1000
+
+
+async def get_run(engine: Engine, scope: Scope, run_id: str, *, tasks: bool = True) -> RunView:
+    """A run with its tasks. Raises NotFound."""
+    head, run = await _load(engine, scope, run_id)
+    if not tasks:
+        return run_view(scope, run, [])
+    plan = await load_plan(engine, scope, run.plan_id)
+    details = RunDetails(await _segments(engine, head.entity))
+    return run_view(scope, run, task_views(run, plan, details))
+
+
+async def list_runs(
+    engine: Engine,
+    scope: Scope,
+    *,
+    states: Sequence[str] = (),
+    limit: int = 50,
+    before: str = "",
+) -> RunPage:
+    """Runs, newest first, without their tasks.
+
+    states: run states to keep. before: page token of the page before. Raises InvalidInput.
+    """
+    for state in states:
+        if state not in RunState.__members__:
+            hint = did_you_mean(state, RunState.__members__)
+            raise InvalidInput(f"no run state '{state}'{hint}")
+    limit = max(1, min(limit, PAGE_MAX))
+    heads = await engine.store.list_heads(
+        f"{scope.tenant}:{scope.workspace}:run:",
+        statuses=states,
+        before=_parse_before(before),
+        limit=limit,
+    )
+    runs = [run_view(scope, await _run_of(engine, head), []) for head in heads]
+    more = len(heads) == limit
+    token = f"{heads[-1].created_ms}~{heads[-1].entity}" if more else ""
+    return RunPage(runs=runs, next_page_token=token)
+
+
+async def get_plan(engine: Engine, scope: Scope, run_id: str) -> PlanView:
+    """The plan of a run. Raises NotFound."""
+    _, run = await _load(engine, scope, run_id)
+    return plan_view(await load_plan(engine, scope, run.plan_id))
+
+
+async def list_run_events(
+    engine: Engine, scope: Scope, run_id: str, *, after: int = 0, limit: int = 200
+) -> EventPage:
+    """Ledger lines of a run in causal order, whole segments after a version. Raises NotFound."""
+    head, _ = await _load(engine, scope, run_id)
+    limit = max(1, min(limit, PAGE_MAX))
+    raw = await engine.store.segments(head.entity, after=after, limit=limit)
+    segments = [decode_segment(body) for body in raw]
+    events = [
+        EventView(
+            version=segment.version,
+            index=index,
+            disposition=entry.disposition,
+            reason=entry.reason,
+            event=to_cloud_event(entry.event, scope.source),
+        )
+        for segment in segments
+        for index, entry in enumerate(segment.entries)
+    ]
+    more = len(segments) == limit
+    return EventPage(events=events, next_page_token=str(segments[-1].version) if more else "")
+
+
+async def list_attempts(engine: Engine, scope: Scope, run_id: str, task: str) -> list[AttemptView]:
+    """Every attempt of a task that a worker started or finished. Raises NotFound."""
+    head, run = await _load(engine, scope, run_id)
+    plan = await load_plan(engine, scope, run.plan_id)
+    if task not in plan.index_of:
+        hint = did_you_mean(task, plan.index_of)
+        raise NotFound(f"no task '{task}' in run {run_id}{hint}")
+    started: dict[int, tuple[TaskStarted, int]] = {}
+    finished: dict[int, tuple[TaskFinished, int]] = {}
+    for segment in await _segments(engine, head.entity):
+        for entry in segment.entries:
+            data, time_ms = entry.event.data, entry.event.time_ms
+            if entry.disposition != APPLIED:
+                continue
+            if isinstance(data, TaskStarted) and data.task == task:
+                started[data.attempt] = (data, time_ms)
+            elif isinstance(data, TaskFinished) and data.task == task:
+                finished[data.attempt] = (data, time_ms)
+    numbers = sorted(started.keys() | finished.keys())
+    return [_attempt_view(number, started.get(number), finished.get(number)) for number in numbers]
+
+
+def _attempt_view(
+    number: int,
+    start: tuple[TaskStarted, int] | None,
+    end: tuple[TaskFinished, int] | None,
+) -> AttemptView:
+    known = (start or end or (None, 0))[0]
+    assert known is not None
+    return AttemptView(
+        attempt=number,
+        attempt_id=known.attempt_id,
+        worker_id=known.worker_id,
+        start_time=stamp(start[1]) if start else "",
+        end_time=stamp(end[1]) if end else "",
+        outcome=end[0].outcome if end else "",
+        error=end[0].error if end else None,
+    )
+
+
+async def run_segments(engine: Engine, scope: Scope, run_id: str) -> list[Segment]:
+    """The whole ledger of a run. Raises NotFound."""
+    head, _ = await _load(engine, scope, run_id)
+    return await _segments(engine, head.entity)
+
+
+async def _load(engine: Engine, scope: Scope, run_id: str) -> tuple[Head, Run]:
+    if ":" in run_id or "/" in run_id:
+        raise NotFound(f"no run '{run_id}'")
+    head = await engine.store.load(str(run_entity(scope, run_id)))
+    if head is None:
+        raise NotFound(f"no run '{run_id}'", fix="arco-flow runs", reason="RUN_NOT_FOUND")
+    return head, load_run(engine, head)
+
+
+async def _run_of(engine: Engine, head: Head) -> Run:
+    if head.state:
+        return decode_run(head.state)
+    full = await engine.store.load(head.entity)
+    assert full is not None
+    return decode_run(full.state)
+
+
+async def _segments(engine: Engine, entity: str) -> list[Segment]:
+    found: list[Segment] = []
+    while raw := await engine.store.segments(entity, after=found[-1].version if found else 0):
+        found.extend(decode_segment(body) for body in raw)
+    return found
+
+
+def _parse_before(token: str) -> tuple[int, str] | None:
+    if not token:
+        return None
+    created, _, entity = token.partition("~")
+    if not created.isdigit() or not entity:
+        raise InvalidInput("malformed page token", reason="BAD_PAGE_TOKEN")
+    return int(created), entity

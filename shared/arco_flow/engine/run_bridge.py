@@ -1,0 +1,323 @@
+"""RunRequested -> RunTriggered + PlanCreated: reserve the run key, plan, open the run.
+
+The reservation of the run key and the head of the run are created in one commit, so that
+concurrent requests of one key make one run and the losers read the winner's.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from arco_flow.domain.asset import decode_materialization, row_key
+from arco_flow.domain.decision import Segment, encode_segment
+from arco_flow.domain.effects import encode_owed
+from arco_flow.domain.errors import Conflict, Contended, InvalidInput, NotFound
+from arco_flow.domain.events import (
+    Event,
+    PlanCreated,
+    RunKeyConflicted,
+    RunRequested,
+    RunTriggered,
+)
+from arco_flow.domain.identifiers import validate_labels, validate_run_key
+from arco_flow.domain.ids import Entity, Scope, asset_entity, plan_path, run_entity, run_id_of
+from arco_flow.domain.manifest import Manifest
+from arco_flow.domain.partition_base import PartitionContext
+from arco_flow.domain.plan import Plan, PlanIndex, index_plan, plan_bytes, plan_id_of
+from arco_flow.domain.planner import PlanDraft, Version, complete_plan, draft_plan, draft_tasks
+from arco_flow.domain.run import Run, encode_run
+from arco_flow.domain.run_decide import ORDER_VERSION, new_run, open_run
+from arco_flow.domain.targets import PartitionRequest
+from arco_flow.domain.wire import fingerprint
+from arco_flow.engine.context import Engine
+from arco_flow.engine.deploy import load_deployment
+from arco_flow.engine.mailbox import record
+from arco_flow.engine.objects import load_manifest, load_run, put_immutable
+from arco_flow.engine.partitions import dynamic_keys, dynamic_names
+from arco_flow.engine.present import plan_view, stamp
+from arco_flow.engine.submit_effects import submit_effects
+from arco_flow.engine.views import PlanView, RunAccepted, RunSpec
+from arco_flow.ports.store import Commit, Head
+
+RUN_KEYS = "run_keys"
+
+
+class Reservation(msgspec.Struct, frozen=True, rename="camel"):
+    """What a run key stands for; kept for ever. writer: token of the commit that created it."""
+
+    run_key: str
+    run_id: str
+    fingerprint: str
+    writer: str
+    created_ms: int
+
+
+async def request_run(engine: Engine, scope: Scope, spec: RunSpec, *, actor: str) -> RunAccepted:
+    """Make a run, or answer the one that its run key stands for.
+
+    Raises Conflict when the key stands for another request (it is recorded), InvalidInput,
+    TooLarge, NotFound (nothing deployed), Unavailable.
+    """
+    _check(spec)
+    run_key = spec.run_key or f"manual:{engine.clock.new_id()}"
+    validate_run_key(run_key)
+    digest = request_fingerprint(spec)
+    run_id = run_id_of(engine.tenant_secret, scope, run_key)
+    reserved = await _reservation(engine, scope, run_key)
+    if reserved is not None:
+        return await _existing(engine, scope, reserved, digest, actor)
+    plan = await _plan(engine, scope, spec)
+    seed = await _seed(engine, spec, plan, run_key=run_key, run_id=run_id, actor=actor)
+    try:
+        run = await _open(engine, scope, seed, plan, spec, digest)
+    except Contended:
+        reserved = await _reservation(engine, scope, run_key)
+        if reserved is None:
+            raise
+        return await _existing(engine, scope, reserved, digest, actor)
+    return _accepted(run, created=True)
+
+
+async def preview_run(engine: Engine, scope: Scope, spec: RunSpec) -> PlanView:
+    """The plan that a request would get now; nothing is stored."""
+    _check(spec)
+    return plan_view(await _plan(engine, scope, spec))
+
+
+def request_fingerprint(spec: RunSpec) -> str:
+    """Digest of what is asked for: everything but the key itself and who triggered it."""
+    asked = msgspec.to_builtins(spec)
+    del asked["runKey"], asked["trigger"]
+    return fingerprint(asked)
+
+
+def _check(spec: RunSpec) -> None:
+    named = [bool(spec.partitions), spec.partition_range is not None, spec.all_partitions]
+    if sum(named) > 1:
+        raise InvalidInput(
+            "name partitions in one way only: a list, a range, or all of them",
+            reason="PARTITIONS_AMBIGUOUS",
+        )
+    if spec.timeout_ms < 0:
+        raise InvalidInput(f"timeoutMs is {spec.timeout_ms}; it must not be negative")
+    validate_labels(spec.tags)
+
+
+async def _reservation(engine: Engine, scope: Scope, run_key: str) -> Reservation | None:
+    raw = await engine.store.document(RUN_KEYS, _reservation_key(scope, run_key))
+    return None if raw is None else msgspec.json.decode(raw, type=Reservation)
+
+
+def _reservation_key(scope: Scope, run_key: str) -> str:
+    # Hashed: a run key may hold anything that a document id may not.
+    return fingerprint([scope.tenant, scope.workspace, run_key]).removeprefix("sha256:")
+
+
+async def _existing(
+    engine: Engine, scope: Scope, reserved: Reservation, digest: str, actor: str
+) -> RunAccepted:
+    entity = run_entity(scope, reserved.run_id)
+    if reserved.fingerprint != digest:
+        await _record_conflict(engine, entity, reserved, digest, actor)
+        raise Conflict(
+            f"run key '{reserved.run_key}' stands for another request",
+            fix="use a fresh run key, or repeat the request as it was",
+            reason="RUN_KEY_CONFLICT",
+            details={
+                "runKey": reserved.run_key,
+                "runId": reserved.run_id,
+                "acceptedFingerprint": reserved.fingerprint,
+                "refusedFingerprint": digest,
+            },
+        )
+    head = await engine.store.load(str(entity))
+    if head is None:
+        raise NotFound(f"run '{reserved.run_id}' of run key '{reserved.run_key}' is gone")
+    return _accepted(load_run(engine, head), created=False)
+
+
+async def _record_conflict(
+    engine: Engine, entity: Entity, reserved: Reservation, digest: str, actor: str
+) -> None:
+    now_ms = await engine.store.now_ms()
+    data = RunKeyConflicted(reserved.run_key, reserved.fingerprint, digest)
+    event_id = f"conflict:{digest.removeprefix('sha256:')[:24]}"
+    event = Event(event_id, now_ms, str(entity), data, actor, correlation=entity.name)
+    await record(engine, entity, event)
+
+
+async def _plan(engine: Engine, scope: Scope, spec: RunSpec) -> PlanIndex:
+    deployment = await load_deployment(engine, scope)
+    manifest = await load_manifest(engine, scope, deployment.manifest_id)
+    ctx = await partition_context(engine, scope, manifest)
+    request = _partition_request(spec)
+    draft = draft_plan(manifest, spec.selection, request, ctx)
+    if spec.missing_only:
+        draft = await _missing_only(engine, scope, manifest, draft, spec, ctx)
+    current = await _current_versions(engine, scope, draft)
+    plan = complete_plan(draft, manifest, deployment.manifest_id, scope, current)
+    return _indexed(engine, plan, manifest)
+
+
+def _indexed(engine: Engine, plan: Plan, manifest: Manifest) -> PlanIndex:
+    plan_id = plan_id_of(plan_bytes(plan))
+    return engine.memory.plans.put(plan_id, index_plan(plan, plan_id, manifest))
+
+
+def _partition_request(spec: RunSpec) -> PartitionRequest:
+    span = spec.partition_range
+    return PartitionRequest(
+        keys=tuple(spec.partitions),
+        start=span.start if span else "",
+        end=span.end if span else "",
+        everything=spec.all_partitions,
+    )
+
+
+async def partition_context(engine: Engine, scope: Scope, manifest: Manifest) -> PartitionContext:
+    """Now and the registered dynamic keys that the manifest's definitions name."""
+    names = dynamic_names(manifest)
+    dynamic = {name: await dynamic_keys(engine, scope, name) for name in names}
+    return PartitionContext(await engine.store.now_ms() // 1000, dynamic)
+
+
+async def _missing_only(
+    engine: Engine,
+    scope: Scope,
+    manifest: Manifest,
+    draft: PlanDraft,
+    spec: RunSpec,
+    ctx: PartitionContext,
+) -> PlanDraft:
+    kept: dict[str, list[str]] = {key: [] for key in draft.assets}
+    for number, key in enumerate(draft.assets):
+        mine = [task for task in draft.tasks if task.asset == number]
+        rows = await engine.store.rows(
+            str(asset_entity(scope, key)), [row_key(task.partition) for task in mine]
+        )
+        kept[key] = [task.name for task in mine if row_key(task.partition) not in rows]
+    left = {key: names for key, names in kept.items() if names}
+    if not left:
+        raise InvalidInput(
+            f"nothing is missing in '{spec.selection}': every partition has a current version",
+            fix="leave out --missing-only to run them again",
+            reason="NOTHING_MISSING",
+        )
+    return draft_tasks(manifest, left, ctx)
+
+
+async def _current_versions(engine: Engine, scope: Scope, draft: PlanDraft) -> dict[Version, str]:
+    wanted: dict[str, list[str]] = {}
+    for pin in draft.external:
+        wanted.setdefault(pin.asset, []).append(pin.partition)
+    current: dict[Version, str] = {}
+    for asset, partitions in wanted.items():
+        keys = [row_key(partition) for partition in partitions]
+        rows = await engine.store.rows(str(asset_entity(scope, asset)), keys)
+        for raw in rows.values():
+            row = decode_materialization(raw)
+            current[(asset, row.partition)] = row.attempt_id
+    return current
+
+
+async def _seed(
+    engine: Engine, spec: RunSpec, plan: PlanIndex, *, run_key: str, run_id: str, actor: str
+) -> Run:
+    now_ms = await engine.store.now_ms()
+    return new_run(
+        plan,
+        run_id=run_id,
+        run_key=run_key,
+        trigger=spec.trigger,
+        actor=actor,
+        selection=spec.selection,
+        tags=dict(spec.tags),
+        fingerprint=plan.plan_id,
+        created_ms=now_ms,
+        deadline_ms=now_ms + spec.timeout_ms if spec.timeout_ms else 0,
+        max_in_flight=engine.settings.max_in_flight,
+        cancel_grace_ms=engine.settings.cancel_grace_ms,
+    )
+
+
+async def _open(
+    engine: Engine, scope: Scope, seed: Run, plan: PlanIndex, spec: RunSpec, digest: str
+) -> Run:
+    """The first commit of the run, with its reservation; then its effects."""
+    entity = run_entity(scope, seed.run_id)
+    await put_immutable(engine, plan_path(scope, plan.plan_id), plan_bytes(plan.plan))
+    decision = open_run(seed, plan, *_opening_events(entity, seed, plan, spec, digest))
+    run = decision.state
+    reservation = Reservation(
+        seed.run_key, seed.run_id, digest, engine.clock.new_id(), seed.created_ms
+    )
+    segment = Segment(run.version, seed.created_ms, ORDER_VERSION, decision.ledger)
+    await engine.store.commit(
+        Commit(
+            head=Head(
+                entity=str(entity),
+                version=run.version,
+                status=run.state,
+                state=encode_run(run),
+                owed=encode_owed(decision.effects),
+                owed_since_ms=seed.created_ms if decision.effects else 0,
+                labels={"run_key": run.run_key, "plan": run.plan_id},
+                timer_ms=run.timer_ms,
+            ),
+            expected_version=0,
+            segment=encode_segment(segment),
+            documents={
+                (RUN_KEYS, _reservation_key(scope, seed.run_key)): msgspec.json.encode(reservation)
+            },
+        )
+    )
+    engine.memory.runs.put(str(entity), run)
+    await submit_effects(engine, entity, decision.effects, record)
+    return run
+
+
+def _opening_events(
+    entity: Entity, seed: Run, plan: PlanIndex, spec: RunSpec, digest: str
+) -> tuple[Event, Event, Event]:
+    def event(kind: str, data: object, cause: str = "") -> Event:
+        return Event(
+            id=f"{kind}:{seed.run_id}",
+            time_ms=seed.created_ms,
+            subject=str(entity),
+            data=data,  # type: ignore[arg-type]
+            actor=seed.actor,
+            correlation=seed.run_id,
+            causation=cause,
+        )
+
+    request = event("requested", RunRequested(seed.run_key, digest, msgspec.to_builtins(spec)))
+    triggered = event(
+        "triggered",
+        RunTriggered(
+            seed.run_id, seed.run_key, seed.trigger, seed.code_version_id, seed.manifest_id
+        ),
+        request.id,
+    )
+    planned = event(
+        "planned",
+        PlanCreated(
+            plan.plan_id, len(plan.plan.tasks), plan.plan.catalog_snapshot_id, plan.plan_id
+        ),
+        triggered.id,
+    )
+    return request, triggered, planned
+
+
+def _accepted(run: Run, *, created: bool) -> RunAccepted:
+    return RunAccepted(
+        run_id=run.run_id,
+        run_key=run.run_key,
+        created=created,
+        state=run.state,
+        plan_id=run.plan_id,
+        fingerprint=run.fingerprint,
+        task_count=len(run.states),
+        code_version_id=run.code_version_id,
+        catalog_snapshot_id=run.catalog_snapshot_id,
+        create_time=stamp(run.created_ms),
+    )

@@ -1,0 +1,22 @@
+"""A deadline timer came due: tell its entity."""
+
+from __future__ import annotations
+
+from arco_flow.domain.events import TimerFired
+from arco_flow.domain.ids import Entity
+from arco_flow.engine.context import Engine
+from arco_flow.engine.mailbox import record, timer_event
+from arco_flow.engine.objects import load_run
+
+
+async def ingest_timer(engine: Engine, entity_id: str, generation: int) -> None:
+    """Record that a timer fired. One of an older generation is dropped here already: most
+    timers outlive what they watched, and an ignored event would still cost a commit."""
+    entity = Entity.parse(entity_id)
+    head = await engine.store.load(entity_id)
+    if head is None:
+        return
+    if entity.kind == "run" and load_run(engine, head).timer_generation != generation:
+        return
+    now_ms = await engine.store.now_ms()
+    await record(engine, entity, timer_event(entity, TimerFired(generation), now_ms))

@@ -1,0 +1,226 @@
+"""A worker reports: started, heartbeat or completed, guarded by its attempt token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from arco_flow.domain.callbacks import AttemptEvent, Verdict, judge_callback
+from arco_flow.domain.envelope import (
+    CallbackResponse,
+    CompletedRequest,
+    HeartbeatRequest,
+    StartedRequest,
+)
+from arco_flow.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
+from arco_flow.domain.events import (
+    CallbackDuplicated,
+    Event,
+    TaskFinished,
+    TaskHeartbeat,
+    TaskStarted,
+    decode_event,
+    encode_event,
+)
+from arco_flow.domain.ids import Entity, Scope, parse_callback_task_id, run_entity
+from arco_flow.domain.tokens import AttemptClaims, verify_attempt_token
+from arco_flow.domain.wire import sha256_hex
+from arco_flow.engine.context import Engine
+from arco_flow.engine.mailbox import post_and_wake, record
+from arco_flow.engine.objects import load_plan, load_run
+from arco_flow.engine.present import stamp
+from arco_flow.ports.store import Posted
+
+MAX_CALLBACK_BYTES = 1024 * 1024
+OUTCOMES = ("SUCCEEDED", "FAILED", "CANCELLED")
+
+
+async def record_callback(
+    engine: Engine, task_id: str, verb: str, token: str, raw_body: bytes
+) -> CallbackResponse:
+    """Check the token, judge the callback against the run, record it, answer.
+
+    verb: started, heartbeat or completed. A completion that was accepted before is answered as
+    then and recorded as a duplicate. Raises Unauthenticated, Forbidden, InvalidInput, NotFound,
+    Conflict, Gone; their details hold the fields of CallbackErrorPayload.
+    """
+    claims = verify_attempt_token(engine.token_secret, token, engine.clock.now_ms())
+    if claims.task_id != task_id:
+        raise Forbidden("the token is of another task", details={"error": "wrong_task"})
+    run_id, task = parse_callback_task_id(task_id)
+    data = parse_callback(verb, task, raw_body)
+    _check_claims(claims, data)
+    scope = Scope(claims.tenant, claims.workspace)
+    entity = run_entity(scope, run_id)
+    verdict = await _judge(engine, entity, data)
+    now_ms = await engine.store.now_ms()
+    event = _event(entity, data, now_ms)
+    if verdict.duplicate:
+        await _record_duplicate(engine, entity, data, verb, now_ms)
+    elif isinstance(data, TaskStarted):
+        await _record_start(engine, entity, event)
+    elif isinstance(data, TaskHeartbeat):
+        # Overwrites the attempt's last one and wakes nobody: it is folded with what comes next.
+        await engine.store.post(str(entity), event.id, encode_event(event), replace=True)
+    else:
+        await _record_finish(engine, entity, event, data, verb)
+    return _response(verdict, now_ms)
+
+
+def parse_callback(verb: str, task: str, raw: bytes) -> AttemptEvent:
+    """The event that a callback body reports. Raises InvalidInput."""
+    try:
+        if verb == "started":
+            s = msgspec.json.decode(raw, type=StartedRequest)
+            data: AttemptEvent = TaskStarted(task, s.attempt, s.attempt_id, s.worker_id)
+        elif verb == "heartbeat":
+            data = _heartbeat(task, msgspec.json.decode(raw, type=HeartbeatRequest))
+        elif verb == "completed":
+            data = _finished(task, msgspec.json.decode(raw, type=CompletedRequest))
+        else:
+            raise NotFound(f"no callback '{verb}'", details={"error": "not_found"})
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _invalid(f"malformed {verb} callback: {error}") from error
+    if data.attempt < 1 or not data.attempt_id or not data.worker_id:
+        raise _invalid("attempt must be 1 or more; attemptId and workerId must not be empty")
+    return data
+
+
+def _heartbeat(task: str, h: HeartbeatRequest) -> TaskHeartbeat:
+    if h.progress_pct is not None and not 0 <= h.progress_pct <= 100:
+        raise _invalid(f"progressPct is {h.progress_pct}; it must be between 0 and 100")
+    message = h.message[:500] if h.message else None
+    return TaskHeartbeat(task, h.attempt, h.attempt_id, h.worker_id, h.progress_pct, message)
+
+
+def _finished(task: str, c: CompletedRequest) -> TaskFinished:
+    if c.outcome not in OUTCOMES:
+        raise _invalid(f"outcome '{c.outcome}' is none of {', '.join(OUTCOMES)}")
+    if c.outcome == "FAILED" and c.error is None:
+        raise _invalid("a FAILED outcome needs an error")
+    error: dict[str, Any] | None = msgspec.to_builtins(c.error) if c.error else None
+    told = [c.outcome, c.attempt_id, c.output, error, c.checks]
+    digest = sha256_hex(msgspec.json.encode(told, order="sorted"))[:32]
+    return TaskFinished(
+        task=task,
+        attempt=c.attempt,
+        attempt_id=c.attempt_id,
+        worker_id=c.worker_id,
+        outcome=c.outcome,
+        digest=digest,
+        output=c.output,
+        error=error,
+        metrics=c.metrics,
+        checks=c.checks,
+    )
+
+
+def _invalid(message: str) -> InvalidInput:
+    return InvalidInput(message, details={"error": "invalid_argument"})
+
+
+def _check_claims(claims: AttemptClaims, data: AttemptEvent) -> None:
+    if (claims.attempt, claims.attempt_id) != (data.attempt, data.attempt_id):
+        raise Conflict(
+            "the token is of another attempt",
+            reason="ATTEMPT_MISMATCH",
+            details={
+                "error": "attempt_mismatch",
+                "expectedAttempt": claims.attempt,
+                "receivedAttempt": data.attempt,
+                "expectedAttemptId": claims.attempt_id,
+                "receivedAttemptId": data.attempt_id,
+            },
+        )
+
+
+async def _judge(engine: Engine, entity: Entity, data: AttemptEvent) -> Verdict:
+    head = await engine.store.load(str(entity))
+    if head is None:
+        raise NotFound(f"no run '{entity.name}'", details={"error": "task_not_found"})
+    run = load_run(engine, head)
+    plan = await load_plan(engine, entity.scope, run.plan_id)
+    return judge_callback(run, plan, data)
+
+
+def _event(entity: Entity, data: AttemptEvent, now_ms: int) -> Event:
+    kind = _KINDS[type(data)]
+    return Event(
+        id=f"{data.attempt_id}:{kind}",
+        time_ms=now_ms,
+        subject=str(entity),
+        data=data,
+        actor=f"worker:{data.worker_id}",
+        correlation=entity.name,
+    )
+
+
+_KINDS: dict[type, str] = {
+    TaskStarted: "started",
+    TaskHeartbeat: "heartbeat",
+    TaskFinished: "finished",
+}
+
+
+async def _record_start(engine: Engine, entity: Entity, event: Event) -> None:
+    """Claim the attempt: the start event's id is the attempt's, so that one worker creates it.
+
+    It is posted, never folded in the request: the claim is decided by who creates the item.
+    A claim that was folded between the first judgement and the post has left no item behind;
+    the second judgement sees it in the head.
+    """
+    posted = await post_and_wake(engine, entity, event)
+    assert isinstance(event.data, TaskStarted)
+    if not posted.created and posted.existing is not None:
+        first = decode_event(posted.existing).data
+        if isinstance(first, TaskStarted) and first.worker_id != event.data.worker_id:
+            raise Conflict(
+                f"the attempt belongs to worker {first.worker_id}",
+                reason="ATTEMPT_ALREADY_CLAIMED",
+                details={"error": "attempt_already_claimed", "state": "RUNNING"},
+            )
+    await _judge(engine, entity, event.data)
+
+
+async def _record_finish(
+    engine: Engine, entity: Entity, event: Event, data: TaskFinished, verb: str
+) -> None:
+    outcome = await record(engine, entity, event)
+    if not isinstance(outcome, Posted) or outcome.created or outcome.existing is None:
+        return
+    first = decode_event(outcome.existing).data
+    if isinstance(first, TaskFinished) and first.digest != data.digest:
+        raise Conflict(
+            "another outcome of the attempt was reported before",
+            reason="OUTCOME_CONFLICT",
+            details={"error": "task_already_terminal", "state": first.outcome},
+        )
+    await _record_duplicate(engine, entity, data, verb, event.time_ms)
+
+
+async def _record_duplicate(
+    engine: Engine, entity: Entity, data: AttemptEvent, verb: str, now_ms: int
+) -> None:
+    """One item per attempt, overwritten: a storm of replays can not fill an inbox."""
+    seen = CallbackDuplicated(data.task, data.attempt, data.attempt_id, verb, data.worker_id)
+    event = Event(
+        id=f"{data.attempt_id}:duplicate",
+        time_ms=now_ms,
+        subject=str(entity),
+        data=seen,
+        actor=f"worker:{data.worker_id}",
+        correlation=entity.name,
+        causation=f"{data.attempt_id}:finished",
+    )
+    await post_and_wake(engine, entity, event, replace=True)
+
+
+def _response(verdict: Verdict, now_ms: int) -> CallbackResponse:
+    return CallbackResponse(
+        acknowledged=True,
+        server_time=stamp(now_ms),
+        should_cancel=verdict.should_cancel,
+        cancel_reason=verdict.cancel_reason,
+        final_state=verdict.final_state,
+    )
