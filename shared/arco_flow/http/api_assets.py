@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from arco_flow.engine import partitions, query
+from arco_flow.domain.errors import NotFound, did_you_mean
+from arco_flow.engine import catalog, partitions
+from arco_flow.engine.deploy import load_deployment
+from arco_flow.engine.objects import load_manifest
 from arco_flow.engine.views import AssetPage, AssetView, PartitionPage
 from arco_flow.http.arguments import page_size
 from arco_flow.http.bodies import decode_body
@@ -28,7 +31,7 @@ class DynamicPartitions(msgspec.Struct, frozen=True):
 
 async def list_assets(call: Call) -> AssetPage:
     """Assets of the current deployment."""
-    page = await query.list_assets(
+    page = await catalog.list_assets(
         call.engine, call.scope, selection=call.query.get("selection", "")
     )
     return msgspec.structs.replace(page, next_page_token=call.sealed(page.next_page_token))
@@ -36,12 +39,12 @@ async def list_assets(call: Call) -> AssetPage:
 
 async def get_asset(call: Call) -> AssetView:
     """One asset with what the catalog knows of it."""
-    return await query.get_asset(call.engine, call.scope, call.params["asset"])
+    return await catalog.get_asset(call.engine, call.scope, call.params["asset"])
 
 
 async def list_partitions(call: Call) -> PartitionPage:
     """The partitions of an asset and what each holds."""
-    page = await query.list_partitions(
+    page = await catalog.list_partitions(
         call.engine,
         call.scope,
         call.params["asset"],
@@ -53,7 +56,13 @@ async def list_partitions(call: Call) -> PartitionPage:
 
 async def get_dynamic_partitions(call: Call) -> DynamicPartitions:
     """The keys of a dynamic partitions definition."""
-    return await _change(call, [], [])
+    name = call.params["definition"]
+    deployment = await load_deployment(call.engine, call.scope)
+    manifest = await load_manifest(call.engine, call.scope, deployment.manifest_id)
+    known = partitions.dynamic_names(manifest)
+    if name not in known:
+        raise NotFound(f"no dynamic partitions '{name}'{did_you_mean(name, known)}")
+    return DynamicPartitions(name, await partitions.dynamic_keys(call.engine, call.scope, name))
 
 
 async def add_dynamic_partitions(call: Call) -> DynamicPartitions:
@@ -69,6 +78,6 @@ async def delete_dynamic_partitions(call: Call) -> DynamicPartitions:
 async def _change(call: Call, added: list[str], deleted: list[str]) -> DynamicPartitions:
     name = call.params["definition"]
     keys = await partitions.change_dynamic(
-        call.engine, call.scope, name, added, deleted, call.caller.actor
+        call.engine, call.scope, name, added, deleted, actor=call.caller.actor
     )
     return DynamicPartitions(name, keys)

@@ -10,6 +10,7 @@ from arco_flow.domain.errors import InvalidInput
 from arco_flow.domain.run import RunState
 from arco_flow.engine import query
 from arco_flow.engine.cancel_run import cancel_run
+from arco_flow.engine.logs import read_logs
 from arco_flow.engine.run_bridge import preview_run, request_run
 from arco_flow.engine.views import (
     AttemptView,
@@ -66,14 +67,14 @@ async def get_run(call: Call) -> RunView:
     """One run with its tasks; with `wait` not before it has changed or is over."""
     loop = asyncio.get_running_loop()
     until = loop.time() + wait_ms(call.query) / 1000
-    run = await _run(call)
+    run = await _run(call, tasks=False)
     pause = _FIRST_POLL_SECONDS
     seen = run.version
     while not RunState(run.state).is_terminal and run.version == seen and loop.time() < until:
         await asyncio.sleep(min(pause, max(0.0, until - loop.time())))
         pause = min(pause * 1.5, _LAST_POLL_SECONDS)
-        run = await _run(call)
-    return run
+        run = await _run(call, tasks=False)
+    return await _run(call, tasks=True)
 
 
 async def cancel(call: Call) -> RunView:
@@ -111,9 +112,9 @@ async def list_attempts(call: Call) -> AttemptList:
     return AttemptList(await query.list_attempts(call.engine, call.scope, run, task))
 
 
-async def read_logs(call: Call) -> LogPage:
+async def list_log_lines(call: Call) -> LogPage:
     """What the run's tasks wrote; goes on while the run does."""
-    page = await query.read_logs(
+    page = await read_logs(
         call.engine,
         call.scope,
         call.params["run"],
@@ -124,8 +125,8 @@ async def read_logs(call: Call) -> LogPage:
     return msgspec.structs.replace(page, next_page_token=call.sealed(page.next_page_token))
 
 
-async def _run(call: Call) -> RunView:
-    return await query.get_run(call.engine, call.scope, call.params["run"])
+async def _run(call: Call, *, tasks: bool) -> RunView:
+    return await query.get_run(call.engine, call.scope, call.params["run"], tasks=tasks)
 
 
 def _with_request_id(call: Call, spec: RunSpec) -> RunSpec:

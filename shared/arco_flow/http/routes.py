@@ -110,7 +110,7 @@ RUNS: Final = (
     Route(
         "GET",
         f"{_RUN}/logs",
-        api_runs.read_logs,
+        api_runs.list_log_lines,
         Policy.READ,
         "What a run's tasks wrote",
         (views.LogPage,),

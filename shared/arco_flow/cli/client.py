@@ -1,0 +1,140 @@
+"""A client of the REST API over `http.client`: one connection, kept open, and careful retries.
+
+Only what can be repeated without harm is repeated: reads, and writes that carry their own
+identity (a deployment is its manifest, a run its run key). 503 and a broken connection are the
+only reasons to repeat (AIP-194).
+"""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+from arco_flow.cli.failures import PlaneRefused, PlaneUnreachable
+from arco_flow.domain.errors import InvalidInput
+
+ATTEMPTS: Final = 4
+FIRST_PAUSE_SECONDS: Final = 0.1
+TIMEOUT_SECONDS: Final = 90.0
+"""Longer than the longest long poll."""
+
+T = TypeVar("T")
+
+
+class PlaneClient:
+    """Speaks to one workspace of one plane. Not for several threads at a time."""
+
+    def __init__(self, url: str, token: str, workspace: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InvalidInput(
+                f"'{url}' is no address of a plane", fix="for example http://localhost:3000"
+            )
+        self.url = url.rstrip("/")
+        self._secure = parts.scheme == "https"
+        self._netloc = parts.netloc.rpartition("@")[2]
+        self._base = f"{parts.path.rstrip('/')}/v1/workspaces/{quote(workspace, safe='')}"
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._connection: http.client.HTTPConnection | None = None
+
+    def get(self, path: str, kind: type[T], **query: object) -> T:
+        """GET a path below the workspace; the answer as a message of this type."""
+        return self._call("GET", path, kind, query, None, repeat=True)
+
+    def post(
+        self,
+        path: str,
+        kind: type[T],
+        body: object = None,
+        *,
+        repeat: bool = False,
+        **query: object,
+    ) -> T:
+        """POST a message, or bytes that are JSON already. repeat: it may be sent again."""
+        raw = body if isinstance(body, bytes) else msgspec.json.encode(body or {})
+        return self._call("POST", path, kind, query, raw, repeat=repeat)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        query: Mapping[str, object],
+        body: bytes | None,
+        *,
+        repeat: bool,
+    ) -> T:
+        arguments = {name: _text(value) for name, value in query.items() if value not in ("", None)}
+        target = f"{self._base}{path}" + (f"?{urlencode(arguments)}" if arguments else "")
+        pause = FIRST_PAUSE_SECONDS
+        for attempt in range(1, ATTEMPTS + 1):
+            last = attempt == ATTEMPTS or not repeat
+            try:
+                status, raw = self._exchange(method, target, body)
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                if last:
+                    raise self._unreachable(error) from error
+            else:
+                if status < 400:
+                    return msgspec.json.decode(raw, type=kind)
+                if status != 503 or last:
+                    raise _refused(status, raw)
+            time.sleep(pause)
+            pause *= 2
+        raise AssertionError("the last attempt has returned or raised")
+
+    def _exchange(self, method: str, target: str, body: bytes | None) -> tuple[int, bytes]:
+        headers = dict(self._headers)
+        if body is not None:
+            headers["content-type"] = "application/json"
+        connection = self._connected()
+        connection.request(method, target, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    def _connected(self) -> http.client.HTTPConnection:
+        if self._connection is None:
+            connect = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+            self._connection = connect(self._netloc, timeout=TIMEOUT_SECONDS)
+        return self._connection
+
+    def _unreachable(self, error: Exception) -> PlaneUnreachable:
+        return PlaneUnreachable(
+            f"no plane answers at {self.url} ({error})",
+            fix="start one with `arco-flow dev`, or check ARCO_FLOW_URL",
+        )
+
+
+def segment(text: str) -> str:
+    """A name as one path segment."""
+    return quote(text, safe="")
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _refused(status: int, raw: bytes) -> PlaneRefused | PlaneUnreachable:
+    try:
+        error: dict[str, Any] = msgspec.json.decode(raw)["error"]
+        message, reason = str(error["message"]), str(error["details"][0]["reason"])
+    except (msgspec.DecodeError, KeyError, IndexError, TypeError):
+        message, reason = f"the server answered {status}, and not as a plane does", "NO_PLANE"
+    if status == 401:
+        fix = "set ARCO_FLOW_TOKEN to the plane's token"
+        return PlaneRefused(status, reason, f"{message}\n  fix: {fix}")
+    if status == 503:
+        return PlaneUnreachable(message, reason=reason)
+    return PlaneRefused(status, reason, message)
