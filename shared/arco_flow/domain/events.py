@@ -102,6 +102,15 @@ class TaskFinished(EventData, tag="TaskFinished", frozen=True):
     checks: list[dict[str, Any]] | None = None
 
 
+class WorkersLost(EventData, tag="WorkersLost", frozen=True):
+    """The plane that held the workers died with them; only workers of this prefix live.
+
+    Unlike a worker that falls silent this is the plane's own doing, so it costs no retry.
+    """
+
+    survivors_prefix: str
+
+
 class CallbackDuplicated(EventData, tag="CallbackDuplicated", frozen=True):
     """A callback that was already accepted came again; recorded, changes nothing."""
 
@@ -198,6 +207,7 @@ AnyEvent = (
     | TaskHeartbeat
     | TaskFinished
     | CallbackDuplicated
+    | WorkersLost
     | TimerFired
     | PromotionRequested
     | DynamicPartitionsChanged

@@ -95,7 +95,8 @@ class Run(msgspec.Struct, frozen=True, array_like=True):
     number of the current or last attempt, 0 before the first), waiting (upstreams not yet
     succeeded), started_ms and ended_ms (since created_ms; -1 = not), digests (8 bytes each: of
     the last accepted completion). Sparse: live (attempts in flight), retry_due (index -> time),
-    blamed (skipped or cancelled index -> index of the upstream that caused it).
+    blamed (skipped or cancelled index -> index of the upstream that caused it), losses (index
+    -> attempts that were lost by the plane itself and cost no retry).
     """
 
     run_id: str
@@ -131,6 +132,7 @@ class Run(msgspec.Struct, frozen=True, array_like=True):
     max_in_flight: int = 200
     cancel_grace_ms: int = 30_000
     version: int = 0
+    losses: dict[int, int] = {}
 
     @property
     def is_terminal(self) -> bool:

@@ -36,7 +36,7 @@ def fail_attempt(
 ) -> None:
     """End the current attempt as failed: wait for a retry, or fail the task."""
     policy = fold.plan.retry(index) or NO_RETRY
-    attempt = fold.attempts[index]
+    attempt = fold.attempts[index] - fold.losses.get(index, 0)
     again = fold.state is RunState.RUNNING and should_retry(
         policy, attempt, category, types, retryable=retryable
     )
@@ -51,6 +51,24 @@ def fail_attempt(
         fold.move(index, TaskStimulus.RETRY_DUE)
     else:
         fold.retry_due[index] = fold.now_ms + wait
+
+
+LOSSES_MAX = 20
+"""Free requeues of one task: beyond them the task itself may be what kills the plane."""
+
+
+def lose_attempt(fold: RunFold, index: int, message: str) -> None:
+    """End the current attempt as lost by the plane: the task goes on with the next one."""
+    if fold.state is not RunState.RUNNING:
+        fold.move(index, TaskStimulus.CANCELLED, fold.cancel_reason)
+        return
+    losses = fold.losses.get(index, 0) + 1
+    fold.losses[index] = losses
+    if losses > LOSSES_MAX:
+        fail_attempt(fold, index, ErrorCategory.INFRASTRUCTURE, message)
+        return
+    fold.move(index, TaskStimulus.FAILED_RETRYABLE, message)
+    fold.move(index, TaskStimulus.RETRY_DUE)
 
 
 def next_deadline(fold: RunFold, index: int, live: Live) -> int:

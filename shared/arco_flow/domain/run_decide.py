@@ -21,13 +21,19 @@ from arco_flow.domain.events import (
     TaskHeartbeat,
     TaskStarted,
     TimerFired,
+    WorkersLost,
     event_type,
 )
 from arco_flow.domain.ids import Scope, asset_entity, run_entity
 from arco_flow.domain.plan import PlanIndex
 from arco_flow.domain.retry import ErrorCategory
 from arco_flow.domain.run import Live, Run, RunState, RunStimulus
-from arco_flow.domain.run_deadlines import arm_timer, fail_attempt, meet_deadlines
+from arco_flow.domain.run_deadlines import (
+    arm_timer,
+    fail_attempt,
+    lose_attempt,
+    meet_deadlines,
+)
 from arco_flow.domain.run_fold import RunFold
 from arco_flow.domain.task import TaskState, TaskStimulus
 
@@ -263,6 +269,24 @@ def _promote(fold: RunFold, index: int, event: Event, data: TaskFinished) -> Non
     fold.effects.append(SendEvent.of(target, request))
 
 
+def _on_workers_lost(fold: RunFold, event: Event) -> None:
+    """Requeue what the dead plane's workers held. A dispatch that nobody claimed stays queued."""
+    assert isinstance(event.data, WorkersLost)
+    prefix = event.data.survivors_prefix
+    held = [
+        index
+        for index, live in fold.live.items()
+        if live.worker_id and not live.worker_id.startswith(prefix)
+    ]
+    if not held:
+        fold.ignored(event, "no attempt was held by a lost worker")
+        return
+    fold.applied(event)
+    for index in held:
+        worker = fold.live[index].worker_id
+        lose_attempt(fold, index, f"INFRASTRUCTURE: worker {worker} died with its plane")
+
+
 def _on_duplicated(fold: RunFold, event: Event) -> None:
     fold.ignored(event, "duplicate")
 
@@ -283,6 +307,7 @@ _HANDLERS: dict[type, Callable[[RunFold, Event], None]] = {
     TaskHeartbeat: _on_heartbeat,
     TaskFinished: _on_finished,
     CallbackDuplicated: _on_duplicated,
+    WorkersLost: _on_workers_lost,
     TimerFired: _on_timer,
 }
 

@@ -41,6 +41,7 @@ class RunFold:
         self.live = dict(run.live)
         self.retry_due = dict(run.retry_due)
         self.blamed = dict(run.blamed)
+        self.losses = dict(run.losses)
         self.run_started_ms = run.run_started_ms
         self.run_ended_ms = run.run_ended_ms
         self.cancel_requested_ms = run.cancel_requested_ms
@@ -213,6 +214,7 @@ class RunFold:
             live=self.live,
             retry_due=self.retry_due,
             blamed=self.blamed,
+            losses=self.losses,
             run_started_ms=self.run_started_ms,
             run_ended_ms=self.run_ended_ms,
             cancel_requested_ms=self.cancel_requested_ms,
