@@ -37,6 +37,10 @@ _SQLITE = {
 _OS = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: ("the disk quota is used up", "free some space; the next call works again"),
+    errno.EFBIG: (
+        "the file would be larger than this user may write",
+        "raise the limit with `ulimit -f`",
+    ),
     errno.EROFS: _READ_ONLY,
     errno.EACCES: _READ_ONLY,
     errno.EPERM: _READ_ONLY,

@@ -17,7 +17,8 @@ from arco_flow.domain.errors import Conflict, InvalidInput
 from arco_flow.ports.objects import ObjectMeta, StoredObject
 
 _STAGING = ".staging"
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Not blocking: a pipe that somebody left in the folder must not hold a reader.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class LocalObjects:
@@ -50,11 +51,9 @@ class LocalObjects:
             file = None if fd is None else _open(fd, name)
             if file is None:
                 return None
+            generation = os.fstat(file).st_mtime_ns
             with os.fdopen(file, "rb", buffering=0) as opened:
-                status = os.fstat(file)
-                if not stat.S_ISREG(status.st_mode):
-                    return None
-                return StoredObject(opened.read(), status.st_mtime_ns)
+                return StoredObject(opened.read(), generation)
 
     def put_if_absent(self, key: str, data: bytes) -> int | None:
         """See Objects."""
@@ -108,6 +107,8 @@ class LocalObjects:
         prefix = object_prefix(prefix)
         folder = prefix.rpartition("/")[0]
         found: list[ObjectMeta] = []
+        if folder.partition("/")[0] == _STAGING:
+            return found
         with self._folder(folder, prefix) as fd:
             if fd is not None and limit > 0:
                 for meta in _walk(fd, f"{folder}/" if folder else "", prefix, after):
@@ -165,13 +166,17 @@ def _split(key: str) -> tuple[str, str, str]:
 
 def _open(fd: int, name: str) -> int | None:
     try:
-        return os.open(name, _READ, dir_fd=fd)
+        file = os.open(name, _READ, dir_fd=fd)
     except FileNotFoundError:
         return None
     except OSError as error:
         if error.errno == errno.ELOOP:
             refuse_link(fd, name)
         raise
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        return file
+    os.close(file)
+    return None
 
 
 def _generation(fd: int, name: str) -> int | None:
