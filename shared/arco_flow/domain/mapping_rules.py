@@ -18,7 +18,8 @@ from arco_flow.domain.mapping_definitions import (
     infer_mapping,
     validate_mapping,
 )
-from arco_flow.domain.partition_sets import PartitionSet, axes_of
+from arco_flow.domain.partition_set_wire import axes_of
+from arco_flow.domain.partition_sets import PartitionSet
 from arco_flow.domain.partitions import (
     MultiPartitions,
     PartitionContext,
@@ -81,6 +82,11 @@ def _as_set(
 ) -> PartitionSet:
     if isinstance(keys, PartitionSet):
         return keys
+    if isinstance(definition, TimePartitions):
+        count = definition.count(ctx)
+        numbers = [definition.windows.find(key) for key in keys]
+        known = [(n, n + 1) for n in numbers if n is not None and 0 <= n < count]
+        return PartitionSet(definition, trees.spans(known))
     return PartitionSet.of(definition, [key for key in keys if definition.has(key, ctx)])
 
 
@@ -146,7 +152,7 @@ def _same_keys(
 ) -> MappedKeys:
     if keys.definition != target:
         return _split(target, keys.keys(), ctx)
-    existing = keys & PartitionSet.all(target, ctx)
+    existing = keys.existing(ctx)
     return MappedKeys(existing, tuple((keys - existing).keys()) if existing != keys else ())
 
 

@@ -166,7 +166,7 @@ class DynamicPartitions(_Names):
 
     def has(self, key: str, ctx: PartitionContext) -> bool:
         """Whether a key is registered."""
-        return key in self.names(ctx)
+        return key in ctx.members(self.name)
 
     def range(self, start: str, end: str, ctx: PartitionContext) -> list[str]:
         """The keys from `start` to `end` as registered, both included. Raises InvalidInput."""

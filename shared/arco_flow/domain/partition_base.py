@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
@@ -22,6 +22,7 @@ class PartitionContext:
 
     now: datetime | int
     dynamic: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    _cache: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.now, datetime):
@@ -35,6 +36,17 @@ class PartitionContext:
     def instant(self) -> int:
         """Now, in whole UTC epoch seconds."""
         return self.now if isinstance(self.now, int) else int(self.now.timestamp() // 1)
+
+    def members(self, name: str) -> frozenset[str]:
+        """The registered keys of a dynamic definition as a set, made once per context."""
+        found: frozenset[str] = self.once(name, lambda: frozenset(self.dynamic.get(name, ())))
+        return found
+
+    def once(self, key: object, make: Callable[[], Any]) -> Any:
+        """What `make` returns, made once per context and key."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]
 
 
 @runtime_checkable

@@ -9,23 +9,28 @@ definition whose start moves.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 from arco_flow.domain import partition_trees as trees
 from arco_flow.domain.errors import InvalidInput
+from arco_flow.domain.partition_set_wire import (
+    Axis,
+    axes_of,
+    excluding,
+    tree_from_wire,
+    tree_to_wire,
+    written_exclusions,
+)
 from arco_flow.domain.partition_trees import Side, Tree
 from arco_flow.domain.partitions import (
-    DynamicPartitions,
     MultiPartitions,
     PartitionContext,
     PartitionsDefinition,
     StaticPartitions,
     TimePartitions,
 )
-
-Axis = tuple[str, PartitionsDefinition]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -77,6 +82,10 @@ class PartitionSet:
                 raise InvalidInput(f"the range from '{start}' to '{end}' runs backwards")
             return cls(definition, trees.spans([(numbers[0], numbers[1] + 1)]))
         return cls(definition, trees.names(definition.range(start, end, ctx)))
+
+    def existing(self, ctx: PartitionContext) -> PartitionSet:
+        """Those of the keys that exist now."""
+        return PartitionSet(self.definition, _restricted(self.tree, axes_of(self.definition), ctx))
 
     def union(self, other: PartitionSet) -> PartitionSet:
         """Keys of either."""
@@ -178,10 +187,12 @@ class PartitionSet:
         Equal sets of equal definitions give equal JSON.
         """
         axes = axes_of(self.definition)
-        wire: dict[str, Any] = {"set": _to_wire(self.tree, axes)}
+        wire: dict[str, Any] = {"set": tree_to_wire(self.tree, axes)}
         if isinstance(self.definition, MultiPartitions):
             wire["axes"] = [name for name, _ in axes]
-        excluded = {name: _exclusions(part) for name, part in axes if _exclusions(part)}
+        excluded = {
+            name: written_exclusions(part) for name, part in axes if written_exclusions(part)
+        }
         if excluded:
             wire["exclusions"] = excluded
         return wire
@@ -200,8 +211,8 @@ class PartitionSet:
             raise InvalidInput(f"a set over {wire.get('axes')} is none of {[n for n, _ in axes]}")
         try:
             excluded = wire.get("exclusions", {})
-            written = [(name, _excluding(part, excluded.get(name, ()))) for name, part in axes]
-            tree = _from_wire(wire["set"], written, axes)
+            written = [(name, excluding(part, excluded.get(name, ()))) for name, part in axes]
+            tree = tree_from_wire(wire["set"], written, axes)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput(f"malformed set of partitions: {error!r}") from error
         return cls(definition, tree)
@@ -237,16 +248,6 @@ class PartitionSet:
             yield "|".join(_key(part, at) for part, at in zip(parts, point, strict=True))
 
 
-def axes_of(definition: PartitionsDefinition | None) -> list[Axis]:
-    """The dimensions as levels of a tree: names above times, where spans stay longest."""
-    if definition is None:
-        return []
-    if not isinstance(definition, MultiPartitions):
-        return [("", definition)]
-    dims = definition.dims.items()
-    return sorted(dims, key=lambda item: (isinstance(item[1], TimePartitions), item[0]))
-
-
 def _point(
     definition: PartitionsDefinition, axes: Sequence[Axis], key: str
 ) -> tuple[int | str, ...]:
@@ -279,9 +280,26 @@ def _place(definition: PartitionsDefinition, at: int | str) -> tuple[int, str]:
 def _all_of(definition: PartitionsDefinition, ctx: PartitionContext) -> Tree | None:
     if isinstance(definition, TimePartitions):
         return trees.spans([(0, definition.count(ctx))])
-    if isinstance(definition, (StaticPartitions, DynamicPartitions)):
-        return trees.names(definition.names(ctx))
-    return trees.names(definition.keys(ctx))
+    # Made once: a mapping to all of ten thousand names is asked for once per downstream key.
+    # The definition is kept in the entry, so that its id stays its own.
+    made: tuple[Tree | None, PartitionsDefinition] = ctx.once(
+        id(definition), lambda: (trees.names(definition.keys(ctx)), definition)
+    )
+    return made[0]
+
+
+def _restricted(tree: Tree | None, axes: Sequence[Axis], ctx: PartitionContext) -> Tree | None:
+    if not axes or tree is None:
+        return tree
+    definition, rest = axes[0][1], axes[1:]
+    if isinstance(tree, dict):
+        kept = ((n, _restricted(b, rest, ctx)) for n, b in tree.items() if definition.has(n, ctx))
+        return {name: below for name, below in kept if below is not None} or None
+    assert isinstance(tree, tuple)
+    count = definition.count(ctx)
+    spans = ((max(low, 0), min(high, count), below) for low, high, below in tree)
+    found = ((low, high, _restricted(below, rest, ctx)) for low, high, below in spans)
+    return trees.level((low, high, below) for low, high, below in found if below is not None)
 
 
 def _tree_of(side: Side) -> Tree | None:
@@ -320,78 +338,3 @@ def _side_keys(definition: PartitionsDefinition, low: int | str, high: int | str
         places = definition.places
         return definition.keys_in_order[places[str(low)] : places[str(high)] + 1]
     return [str(low)]
-
-
-def _exclusions(definition: PartitionsDefinition) -> list[str]:
-    if not isinstance(definition, TimePartitions):
-        return []
-    return [str(item) for item in definition.exclusions]
-
-
-def _excluding(definition: PartitionsDefinition, exclusions: Sequence[str]) -> PartitionsDefinition:
-    """The definition as it was when a set was written."""
-    if not isinstance(definition, TimePartitions) or definition.exclusions == tuple(exclusions):
-        return definition
-    return replace(definition, exclusions=tuple(exclusions))
-
-
-def _to_wire(tree: Tree | None, axes: Sequence[Axis]) -> Any:
-    if tree is None or tree is True:
-        return [] if tree is None else True
-    last = len(axes) == 1
-    definition = axes[0][1]
-    if isinstance(tree, dict):
-        if last:
-            return sorted(tree)
-        found = [
-            [sorted(map(str, side)), _to_wire(below, axes[1:])]
-            for side, below in trees.groups(tree)
-        ]
-        return sorted(found, key=lambda item: item[0])
-    assert isinstance(definition, TimePartitions)
-    windows = definition.windows
-    spans = [[windows.start(start), windows.end(stop - 1)] for start, stop, _ in tree]
-    if not last:
-        for span, (_, _, below) in zip(spans, tree, strict=True):
-            span.append(_to_wire(below, axes[1:]))
-    return spans
-
-
-def _from_wire(wire: Any, written: Sequence[Axis], axes: Sequence[Axis]) -> Tree | None:
-    if not axes:
-        return True if wire is True else None
-    last = len(axes) == 1
-    before, now = written[0][1], axes[0][1]
-    spans: list[trees.Span] = []
-    named: dict[str, Tree] = {}
-    for item in wire:
-        below = True if last else _from_wire(item[-1], written[1:], axes[1:])
-        if below is None:
-            continue
-        if isinstance(now, TimePartitions) and isinstance(before, TimePartitions):
-            numbers = _numbers(before, now, item[0], item[1])
-            spans.extend((low, high, below) for low, high in numbers)
-        else:
-            named.update((_text(name), below) for name in ([item] if last else item[0]))
-    return named or trees.level(spans)
-
-
-def _text(name: object) -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"{name!r} is no name")
-    return name
-
-
-def _numbers(
-    before: TimePartitions, now: TimePartitions, start: int, end: int
-) -> list[tuple[int, int]]:
-    """Numbers of the windows that start in [start, end), as they were when it was written."""
-    if type(start) is not int or type(end) is not int:
-        raise TypeError(f"{start!r}, {end!r} are no instants")
-    if before is now:
-        low, high = (now.windows.starting_before(at) for at in (start, end))
-        return [(max(low, 0), high)]
-    low, high = (before.windows.starting_before(at) for at in (start, end))
-    starts = (before.windows.start(number) for number in range(low, high))
-    found = (now.windows.find_start(instant) for instant in starts)
-    return [(number, number + 1) for number in found if number is not None and number >= 0]

@@ -227,9 +227,11 @@ def groups(level: Tree) -> Iterator[tuple[Side, Tree]]:
     ranged: list[tuple[list[tuple[int, int]], Tree]] = []
     named: list[tuple[list[str], Tree]] = []
     seen: dict[object, int] = {}
+    frozen: dict[int, object] = {}
     if isinstance(level, dict):
         for name, below in level.items():
-            place = seen.setdefault(_frozen(below), len(named))
+            key = frozen.get(id(below)) or frozen.setdefault(id(below), _frozen(below))
+            place = seen.setdefault(key, len(named))
             if place == len(named):
                 named.append(([], below))
             named[place][0].append(name)

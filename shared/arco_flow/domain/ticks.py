@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import count, pairwise
+from itertools import count as counting
+from itertools import pairwise
 
 from arco_flow.domain.cron import DAY_SECONDS, Cron, parse_cron
 from arco_flow.domain.errors import InvalidInput
@@ -35,6 +37,27 @@ _MARGIN_SECONDS = 2 * DAY_SECONDS
 """A change of the clocks (a day at most) affects wall times this close to it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """Spans of constant offset from the start of `first_year` to the end of `end_year - 1`.
+
+    Per span: its first instant, its offset, the ticks before it, whether a tick that the clocks
+    skipped fires at its start, and (for all but the last) the wall time from which on its wall
+    times belong to the next span. Instants before `limit` and ticks before number `known` need
+    no further year. Never changed once it can be seen: other threads may be reading it.
+    """
+
+    first_year: int
+    end_year: int
+    limit: int
+    known: int
+    starts: list[int]
+    offsets: list[int]
+    counts: list[int]
+    extras: list[bool]
+    caps: list[int]
+
+
 class TickTable:
     """All instants of one cron in one zone, numbered without gaps in both directions.
 
@@ -43,47 +66,32 @@ class TickTable:
     cache, so the table behaves as a constant.
     """
 
-    __slots__ = ("_cap", "_count", "_end_year", "_extra", "_first", "_known", "_limit", "_offset",
-                 "_start", "cron", "zone")  # fmt: skip
+    __slots__ = ("_spans", "cron", "zone")
 
-    def __init__(self, cron: Cron, zone: str, base: int = 1970) -> None:
+    def __init__(self, cron: Cron, zone: str, base: int) -> None:
         self.cron = cron
         self.zone = zone
-        self._first = base
-        self._end_year = base
         start = year_start(base)
-        # Per span: its first instant, its offset, the ticks before it, whether a tick that the
-        # clocks skipped fires at its start, and the wall time from which its wall times belong
-        # to the next span.
-        self._start = [start]
-        self._offset = [offset_at(zone, start)]
-        self._count = [0]
-        self._extra = [False]
-        self._cap: list[int] = []
-        # Instants before _limit, and ticks before number _known, need no further year.
-        self._limit = start
-        self._known = 0
+        offset = offset_at(zone, start)
+        self._spans = _Spans(base, base, start, 0, [start], [offset], [0], [False], [])
 
     def count(self, instant: int) -> int:
         """How many ticks are < `instant`, counted from tick 0 (negative before it)."""
-        self._cover(instant)
-        span = bisect_right(self._start, instant) - 1
-        return self._count[span] + self._within(span, instant)
+        spans = self._covering(instant)
+        place = bisect_right(spans.starts, instant) - 1
+        return spans.counts[place] + self._within(spans, place, instant)
 
     def tick(self, number: int) -> int:
         """The instant of a tick. Raises InvalidInput beyond the supported years."""
-        while number < self._count[0]:
-            self._shift_base()
-        while number >= self._known:
-            self._extend()
-        span = bisect_right(self._count, number) - 1
-        rest = number - self._count[span]
-        if self._extra[span]:
+        spans = self._reaching(number)
+        place = bisect_right(spans.counts, number) - 1
+        rest = number - spans.counts[place]
+        if spans.extras[place]:
             if rest == 0:
-                return self._start[span]
+                return spans.starts[place]
             rest -= 1
-        offset = self._offset[span]
-        return self.cron.nth(self.cron.count(self._start[span] + offset) + rest) - offset
+        offset = spans.offsets[place]
+        return self.cron.nth(self.cron.count(spans.starts[place] + offset) + rest) - offset
 
     def label(self, number: int) -> int:
         """The wall time that names a tick: its local time, nearly always.
@@ -92,10 +100,11 @@ class TickTable:
         the wall time that was meant, or two ticks of one day would share a name.
         """
         instant = self.tick(number)
-        span = bisect_right(self._start, instant) - 1
-        if instant == self._start[span] and self._extra[span]:
-            return self._label_after_gap(span)
-        return instant + self._offset[span]
+        spans = self._covering(instant)
+        place = bisect_right(spans.starts, instant) - 1
+        if instant == spans.starts[place] and spans.extras[place]:
+            return self._label_after_gap(spans, place)
+        return instant + spans.offsets[place]
 
     def is_tick(self, instant: int) -> bool:
         """Whether the cron fires at an instant."""
@@ -103,89 +112,111 @@ class TickTable:
 
     def is_repeat(self, instant: int) -> bool:
         """Whether the local time of an instant has occurred before, an offset earlier."""
-        self._cover(instant)
-        span = bisect_right(self._start, instant) - 1
-        if span == 0:
+        spans = self._covering(instant)
+        place = bisect_right(spans.starts, instant) - 1
+        if place == 0:
             return False
-        wall = instant + self._offset[span]
-        return wall < self._start[span] + self._offset[span - 1]
+        wall = instant + spans.offsets[place]
+        return wall < spans.starts[place] + spans.offsets[place - 1]
 
     def offset(self, instant: int) -> int:
         """Seconds that local time is ahead of UTC at an instant."""
-        self._cover(instant)
-        return self._offset[bisect_right(self._start, instant) - 1]
+        spans = self._covering(instant)
+        return spans.offsets[bisect_right(spans.starts, instant) - 1]
 
     def instant(self, wall: int) -> int:
         """The first instant whose local time is at or after a wall time (seconds)."""
-        self._cover(wall)
-        span = max(bisect_right(self._start, wall - _MARGIN_SECONDS) - 1, 0)
-        while span + 1 < len(self._start):
-            following = self._start[span + 1]
-            if wall < following + self._offset[span]:
+        spans = self._covering(wall + _MARGIN_SECONDS)
+        place = max(bisect_right(spans.starts, wall - _MARGIN_SECONDS) - 1, 0)
+        while place + 1 < len(spans.starts):
+            following = spans.starts[place + 1]
+            if wall < following + spans.offsets[place]:
                 break
-            span += 1
-            if wall < following + self._offset[span]:
+            place += 1
+            if wall < following + spans.offsets[place]:
                 return following
-        return wall - self._offset[span]
+        return wall - spans.offsets[place]
 
     def walk(self, number: int, end: int) -> Iterator[tuple[int, int]]:
         """(instant, label) of the ticks number, number + 1, … up to but not `end`."""
         if number >= end:
             return
-        self._cover(self.tick(end - 1))
-        self.tick(number)
-        nth = self.cron.nth
+        self._reaching(number)
+        spans = self._reaching(end)
         while number < end:
-            span = bisect_right(self._count, number) - 1
-            stop = self._count[span + 1] if span + 1 < len(self._count) else end
-            stop = min(end, stop)
-            offset = self._offset[span]
-            if self._extra[span] and number == self._count[span]:
-                yield self._start[span], self._label_after_gap(span)
+            place = bisect_right(spans.counts, number) - 1
+            later = spans.counts[place + 1] if place + 1 < len(spans.counts) else end
+            stop = min(end, later)
+            offset = spans.offsets[place]
+            if spans.extras[place] and number == spans.counts[place]:
+                yield spans.starts[place], self._label_after_gap(spans, place)
                 number += 1
-            base = self.cron.count(self._start[span] + offset) - self._count[span]
-            base -= self._extra[span]
-            for place in range(number, stop):
-                wall = nth(base + place)
+            before = spans.counts[place] + spans.extras[place]
+            base = self.cron.count(spans.starts[place] + offset) - before
+            for wall in map(self.cron.nth, range(base + number, base + stop)):
                 yield wall - offset, wall
             number = max(number, stop)
 
-    def _within(self, span: int, instant: int) -> int:
+    def _within(self, spans: _Spans, place: int, instant: int) -> int:
         """Ticks of a span before an instant in it (or at its end)."""
-        start = self._start[span]
+        start = spans.starts[place]
         if instant <= start:
             return 0
-        wall = instant + self._offset[span]
-        if span < len(self._cap) and not self.cron.is_hourly:
-            wall = min(wall, self._cap[span])
-        first = self.cron.count(start + self._offset[span])
-        return max(self.cron.count(wall) - first, 0) + self._extra[span]
+        wall = instant + spans.offsets[place]
+        if place < len(spans.caps) and not self.cron.is_hourly:
+            wall = min(wall, spans.caps[place])
+        first = self.cron.count(start + spans.offsets[place])
+        return max(self.cron.count(wall) - first, 0) + spans.extras[place]
 
-    def _cover(self, instant: int) -> None:
-        while instant < self._start[0]:
-            self._shift_base()
-        while instant >= self._limit:
-            self._extend()
+    def _covering(self, instant: int) -> _Spans:
+        spans = self._spans
+        while instant < spans.starts[0]:
+            spans = self._spans = self._earlier(spans)
+        while instant >= spans.limit:
+            spans = self._spans = self._later(spans)
+        return spans
 
-    def _extend(self) -> None:
-        """Take in one more year."""
-        if self._end_year >= MAX_YEAR:
-            raise InvalidInput(f"times after the year {MAX_YEAR} are not supported")
-        for change in changes_of_year(self.zone, self._end_year):
-            if change.at > self._start[-1]:
-                self._append(change.at, change.offset)
-        self._end_year += 1
-        self._limit = year_start(self._end_year) - _MARGIN_SECONDS
-        self._known = self.count(self._limit - 1)
+    def _reaching(self, number: int) -> _Spans:
+        spans = self._spans
+        while number < spans.counts[0]:
+            spans = self._spans = self._earlier(spans)
+        while number >= spans.known:
+            spans = self._spans = self._later(spans)
+        return spans
 
-    def _append(self, at: int, offset: int) -> None:
-        before = self._offset[-1]
-        self._cap.append(at + min(before, offset))
-        count = self._count[-1] + self._within(len(self._start) - 1, at)
-        self._start.append(at)
-        self._offset.append(offset)
-        self._count.append(count)
-        self._extra.append(self._fires_after_gap(at + before, at + offset))
+    def _later(self, spans: _Spans) -> _Spans:
+        """The same spans and one more year."""
+        if spans.end_year >= MAX_YEAR:
+            raise InvalidInput(
+                f"times after the year {MAX_YEAR} are not supported",
+                fix="leave an end that is never reached out",
+            )
+        grown = replace(
+            spans,
+            starts=[*spans.starts],
+            offsets=[*spans.offsets],
+            counts=[*spans.counts],
+            extras=[*spans.extras],
+            caps=[*spans.caps],
+            end_year=spans.end_year + 1,
+            limit=year_start(spans.end_year + 1) - _MARGIN_SECONDS,
+        )
+        for change in changes_of_year(self.zone, spans.end_year):
+            if change.at > grown.starts[-1]:
+                self._append(grown, change.at, change.offset)
+        place = bisect_right(grown.starts, grown.limit - 1) - 1
+        known = grown.counts[place] + self._within(grown, place, grown.limit - 1)
+        return replace(grown, known=known)
+
+    def _append(self, spans: _Spans, at: int, offset: int) -> None:
+        """Add a span to a table that nobody else sees yet."""
+        before = spans.offsets[-1]
+        spans.caps.append(at + min(before, offset))
+        count = spans.counts[-1] + self._within(spans, len(spans.starts) - 1, at)
+        spans.starts.append(at)
+        spans.offsets.append(offset)
+        spans.counts.append(count)
+        spans.extras.append(self._fires_after_gap(at + before, at + offset))
 
     def _fires_after_gap(self, low: int, high: int) -> bool:
         """Whether a skipped wall time in [low, high) fires, and not just a tick at `high`."""
@@ -193,27 +224,21 @@ class TickTable:
             return False
         return self.cron.count(high) > self.cron.count(low)
 
-    def _label_after_gap(self, span: int) -> int:
-        high = self._start[span] + self._offset[span]
+    def _label_after_gap(self, spans: _Spans, place: int) -> int:
+        high = spans.starts[place] + spans.offsets[place]
         meant = self.cron.nth(self.cron.count(high) - 1)
         return high if meant // DAY_SECONDS == high // DAY_SECONDS else meant
 
-    def _shift_base(self) -> None:
-        """Rebuild from an earlier year, keeping the number of every tick."""
-        origin = self._start[0]
-        numbered = self._count[0]
-        older = self._first - max(10, self._end_year - self._first)
-        if self._first <= MIN_YEAR + 1:
+    def _earlier(self, spans: _Spans) -> _Spans:
+        """Spans from an earlier year on, with the same number for every tick."""
+        if spans.first_year <= MIN_YEAR:
             raise InvalidInput(f"times before the year {MIN_YEAR} are not supported")
-        table = TickTable(self.cron, self.zone, max(older, MIN_YEAR + 1))
-        shift = numbered - table.count(origin)
-        table._cover(max(self._limit - 1, origin))
-        self._first = table._first
-        self._end_year = table._end_year
-        self._start, self._offset, self._extra = table._start, table._offset, table._extra
-        self._cap = table._cap
-        self._count = [before + shift for before in table._count]
-        self._limit, self._known = table._limit, table._known + shift
+        step = max(10, spans.end_year - spans.first_year)
+        table = TickTable(self.cron, self.zone, max(spans.first_year - step, MIN_YEAR))
+        grown = table._covering(max(spans.limit - 1, spans.starts[0]))
+        shift = spans.counts[0] - table.count(spans.starts[0])
+        counts = [count + shift for count in grown.counts]
+        return replace(grown, counts=counts, known=grown.known + shift)
 
 
 @lru_cache(maxsize=1024)
@@ -230,13 +255,13 @@ def _table_near(cron: str, zone: str, instant: int) -> TickTable:
 def next_ticks(cron: str, zone: str, at: int) -> Iterator[int]:
     """Every instant >= `at` (UTC epoch seconds) at which a cron fires, in order, without end."""
     table = _table_near(cron, zone, at)
-    return map(table.tick, count(table.count(at)))
+    return map(table.tick, counting(table.count(at)))
 
 
 def previous_ticks(cron: str, zone: str, at: int) -> Iterator[int]:
     """Every instant <= `at` at which a cron fires, from late to early."""
     table = _table_near(cron, zone, at)
-    return map(table.tick, count(table.count(at + 1) - 1, -1))
+    return map(table.tick, counting(table.count(at + 1) - 1, -1))
 
 
 def smallest_interval_seconds(cron: str, zone: str) -> int:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from arco_flow.domain.cron import DAY_SECONDS
 from arco_flow.domain.errors import InvalidInput
 from arco_flow.domain.ticks import TickTable, tick_table
-from arco_flow.domain.zones import year_of, year_start
+from arco_flow.domain.zones import load_zone, year_of
 
 DATE_FORMAT = "%Y-%m-%d"
 HOUR_FORMAT = "%Y-%m-%d-%H:%M"
@@ -232,26 +232,25 @@ def _instant(moment: datetime) -> int:
 class _Exclusions:
     """Which ticks are left out: single instants and ticks of other crons, in sorted order."""
 
-    __slots__ = ("_covered", "_crons", "_instants", "_sorted", "_table")
+    __slots__ = ("_crons", "_instants", "_known", "_table")
 
     def __init__(self, table: TickTable, zone: str, exclusions: tuple[int | str, ...]) -> None:
         self._table = table
         self._instants = tuple(item for item in exclusions if isinstance(item, int))
         crons = [item for item in exclusions if isinstance(item, str)]
         self._crons = tuple(tick_table(cron, zone, 1970) for cron in crons)
-        self._sorted: list[int] = []
-        self._covered = (0, 0)
+        # (low, high, excluded ticks in [low, high)): replaced as a whole, for other threads.
+        self._known: tuple[int, int, list[int]] = (0, 0, [])
 
     def count(self, low: int, high: int) -> int:
         """Excluded ticks in [low, high); minus those in [high, low) when turned round."""
-        self._cover(min(low, high), max(low, high))
-        return bisect_left(self._sorted, high) - bisect_left(self._sorted, low)
+        known = self._covering(min(low, high), max(low, high))
+        return bisect_left(known, high) - bisect_left(known, low)
 
     def between(self, low: int, high: int) -> frozenset[int]:
         """The excluded ticks in [low, high)."""
-        self._cover(low, high)
-        return frozenset(self._sorted[bisect_left(self._sorted, low) :
-                                      bisect_left(self._sorted, high)])  # fmt: skip
+        known = self._covering(low, high)
+        return frozenset(known[bisect_left(known, low) : bisect_left(known, high)])
 
     def spread(self, number: int, first: int) -> int:
         """The tick that is number `number` of those that are not excluded, from `first` on."""
@@ -272,23 +271,23 @@ class _Exclusions:
             if step < 0:
                 raise InvalidInput("the exclusions leave no further window")
 
-    def _cover(self, low: int, high: int) -> None:
-        """Know every excluded tick of [low, high), in steps that double."""
-        known_low, known_high = self._covered
+    def _covering(self, low: int, high: int) -> list[int]:
+        """Every excluded tick of at least [low, high), found in steps that double."""
+        known_low, known_high, known = self._known
         if known_low == known_high:
             known_low = known_high = low
         if low >= known_low and high <= known_high:
-            return
+            return known
         size = known_high - known_low + 64
         new_low = min(known_low, low - size) if low < known_low else known_low
         new_high = max(known_high, high + size) if high > known_high else known_high
-        found = {*self._sorted, *self._find(new_low, known_low), *self._find(known_high, new_high)}
-        self._sorted = sorted(found)
-        self._covered = (new_low, new_high)
+        found = [*self._find(new_low, known_low), *known, *self._find(known_high, new_high)]
+        self._known = (new_low, new_high, found)
+        return found
 
-    def _find(self, low: int, high: int) -> set[int]:
+    def _find(self, low: int, high: int) -> list[int]:
         if low >= high:
-            return set()
+            return []
         start, end = self._table.tick(low), self._table.tick(high)
         found = {
             self._table.count(instant)
@@ -297,7 +296,7 @@ class _Exclusions:
         }
         for table in self._crons:
             found |= self._common(table, low, high)
-        return found
+        return sorted(found)
 
     def _common(self, table: TickTable, low: int, high: int) -> set[int]:
         """Ticks of [low, high) that are ticks of `table` too, walking the shorter of the two."""
@@ -327,8 +326,6 @@ def parse_moment(text: str | date, zone: str, fmt: str) -> int:
     table = tick_table("0 0 * * *", zone, max(moment.year - 1, 1801))
     instant = table.instant(wall_seconds(moment))
     if moment.fold:
-        from arco_flow.domain.zones import load_zone
-
         return int(moment.replace(tzinfo=load_zone(zone)).timestamp())
     return instant
 
@@ -366,7 +363,3 @@ def write_moment(instant: int, zone: str) -> str:
     if wall % DAY_SECONDS == 0:
         return moment.date().isoformat()
     return moment.isoformat(timespec="minutes" if moment.second == 0 else "seconds")
-
-
-__all__ = ["TimeWindow", "WindowSpace", "parse_moment", "wall_datetime", "write_moment",
-           "year_start"]  # fmt: skip

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _DAY_SECONDS = 86_400
 
 MIN_YEAR = 1800
-MAX_YEAR = 9990
-"""Years in which windows are computed; zoneinfo itself ends in the year 9999."""
+MAX_YEAR = 2400
+"""Years in which windows are computed: a key far beyond must not lay out centuries of changes."""
 
 
 @lru_cache(maxsize=256)
@@ -72,7 +72,7 @@ def changes_of_year(zone: str, year: int) -> tuple[Change, ...]:
 
 def year_start(year: int) -> int:
     """Epoch seconds of 1 January, UTC. Raises InvalidInput outside the supported years."""
-    if not MIN_YEAR <= year <= MAX_YEAR:
+    if not MIN_YEAR <= year <= MAX_YEAR + 1:
         raise InvalidInput(f"the year {year} is outside {MIN_YEAR}-{MAX_YEAR}")
     return int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
 
