@@ -47,7 +47,7 @@ async def list_partitions(
     ctx = await partition_context(engine, scope, manifest)
     definition = definitions_of(manifest).get(key)
     names = definition.keys(ctx) if definition else [""]
-    start = names.index(after) + 1 if after in names else 0
+    start = names.index(after) + 1 if after and after in names else 0
     page = names[start : start + max(1, limit)]
     canonical = [definition.canonical(name) if definition else "" for name in page]
     rows = await engine.store.rows(

@@ -133,7 +133,7 @@ class Route:
         """Raw path parameters, or None when the path is not this route's."""
         found: dict[str, str] = {}
         for pattern, segment in zip(self.segments, segments, strict=True):
-            if pattern.startswith("{"):
+            if pattern.startswith("{") and segment:
                 found[pattern[1:-1]] = segment
             elif pattern != segment:
                 return None
