@@ -65,6 +65,14 @@ def test_nothing_is_created_through_a_dangling_link(objects, outside, tmp_path):
     assert not (outside / "new").exists()
 
 
+def test_a_linked_staging_folder_is_never_followed(objects, outside, tmp_path):
+    (tmp_path / "objects" / ".staging").rmdir()
+    (tmp_path / "objects" / ".staging").symlink_to(outside)
+    with pytest.raises(Unavailable):
+        objects.put_if_absent("a", b"x")
+    assert os.listdir(outside) == ["secret"]
+
+
 def test_links_are_not_listed(objects, outside, tmp_path):
     objects.put_if_absent("a/b", b"")
     (tmp_path / "objects" / "a" / "folder").symlink_to(outside)
@@ -205,7 +213,7 @@ def test_a_root_that_can_not_be_made_is_named(tmp_path):
 def test_a_root_that_is_taken_away_is_unavailable(objects, tmp_path):
     (tmp_path / "objects").rename(tmp_path / "elsewhere")
     for call in CALLS.values():
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match="the folder is gone"):
             call(objects, "a/b")
 
 

@@ -37,6 +37,10 @@ _SQLITE = {
 _OS = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: ("the disk quota is used up", "free some space; the next call works again"),
+    errno.ENOENT: (
+        "the folder is gone",
+        "bring it back, or start again to have an empty one made",
+    ),
     errno.EFBIG: (
         "the file would be larger than this user may write",
         "raise the limit with `ulimit -f`",

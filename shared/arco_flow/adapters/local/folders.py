@@ -14,6 +14,16 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @contextmanager
+def opened_root(path: str) -> Iterator[int]:
+    """A descriptor of a folder that is there and, itself, no symbolic link."""
+    fd = os.open(path, _DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
 def opened_folder(root: str, folder: str, *, create: bool) -> Iterator[int | None]:
     """A descriptor of `root/folder`, opened one segment at a time; None when there is none.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from arco_flow.adapters.local.failures import files_unavailable
-from arco_flow.adapters.local.folders import descend, opened_folder, refuse_link
+from arco_flow.adapters.local.folders import descend, opened_folder, opened_root, refuse_link
 from arco_flow.adapters.local.staging import clear_staging, staged, staged_file
 from arco_flow.adapters.object_keys import object_key, object_prefix
 from arco_flow.domain.errors import Conflict, InvalidInput
@@ -60,10 +60,9 @@ class LocalObjects:
         key, folder, name = _split(key)
         with (
             self._folder(folder, key, create=True) as fd,
-            self._folder(_STAGING, key, create=True) as staging,
+            self._staging(key) as staging,
         ):
             assert fd is not None
-            assert staging is not None
             with staged(staging, data) as (temporary, generation):
                 return generation if _link(staging, temporary, fd, name, key) else None
 
@@ -90,10 +89,9 @@ class LocalObjects:
             raise InvalidInput(f"there is no file '{path}' to store as '{key}'")
         with (
             self._folder(folder, key, create=True) as fd,
-            self._folder(_STAGING, key, create=True) as staging,
+            self._staging(key) as staging,
         ):
             assert fd is not None
-            assert staging is not None
             with staged_file(staging, path) as (temporary, generation):
                 if not _link(staging, temporary, fd, name, key):
                     return None
@@ -143,10 +141,17 @@ class LocalObjects:
             raise files_unavailable(error, os.path.join(self._root, key)) from error
 
     @contextmanager
+    def _staging(self, key: str) -> Iterator[int]:
+        try:
+            with opened_root(os.path.join(self._root, _STAGING)) as fd:
+                yield fd
+        except OSError as error:
+            raise files_unavailable(error, os.path.join(self._root, key)) from error
+
+    @contextmanager
     def _locked(self, key: str) -> Iterator[int]:
         """The staging folder, while no other thread or process overwrites or deletes."""
-        with self._folder(_STAGING, key, create=True) as staging:
-            assert staging is not None
+        with self._staging(key) as staging:
             lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=staging)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
