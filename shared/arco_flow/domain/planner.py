@@ -186,7 +186,7 @@ class _Drafting:
         up, down = self._definitions.get(dep.asset), self._definitions.get(spec.key)
         if up is None or mapping is None:
             return ("",)
-        mapped = upstream_of(mapping, down, up, [name] if down else None, self._ctx)
+        mapped = upstream_of(mapping, down, up, (name,), self._ctx)
         if mapped.nonexistent and dep.param:
             missing = ", ".join(list(mapped.nonexistent)[:5])
             raise InvalidInput(
@@ -195,7 +195,7 @@ class _Drafting:
                 fix="run another partition, or allow_nonexistent_upstream=True in the mapping",
                 reason="UPSTREAM_NONEXISTENT",
             )
-        return list(mapped.existing)
+        return list(mapped.existing.keys())
 
     def _check_earlier(self, spec: AssetSpec, name: str, upstream: int) -> None:
         if upstream >= self._index[(spec.key, name)]:

@@ -1,0 +1,233 @@
+"""The embedded plane: the engine over SQLite and files, its API, its queue and its workers.
+
+The only place that builds the object graph of a laptop. What Cloud Run, Cloud Tasks and Cloud
+Scheduler are in the cloud is here one process: the routes of the queue are the handlers, a
+timer of the event loop calls the sweeper, and user code runs in processes of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from arco_flow.adapters.delivery import Delivery, QueueSettings
+from arco_flow.adapters.inline import InlineObjects
+from arco_flow.adapters.local.clock import SystemClock
+from arco_flow.adapters.local.database import Database
+from arco_flow.adapters.local.objects import LocalObjects
+from arco_flow.adapters.local.secrets import LocalSecrets, load_secrets
+from arco_flow.adapters.local.store import SqliteStore
+from arco_flow.adapters.local.tasks import LocalTasks
+from arco_flow.domain.deployment import Deployment
+from arco_flow.domain.effects import StopAttempt
+from arco_flow.domain.envelope import parse_envelope
+from arco_flow.domain.errors import ArcoError, InvalidInput, NotFound, Unavailable
+from arco_flow.domain.ids import Scope
+from arco_flow.engine.context import Engine, Settings
+from arco_flow.engine.deploy import load_deployment
+from arco_flow.engine.dispatch import dispatch
+from arco_flow.engine.recover_runs import recover_runs
+from arco_flow.engine.sweeper import sweep
+from arco_flow.engine.timer_ingest import ingest_timer
+from arco_flow.http.app import App, hosts_for
+from arco_flow.http.auth import BearerTokens, Identity
+from arco_flow.http.server import HttpServer
+from arco_flow.worker.pool import WorkerPool
+from arco_flow.worker.process import WorkerSpec
+
+SWEEP_SECONDS = 2.0
+"""In the cloud the sweeper comes once a minute; a laptop's user is watching."""
+
+
+LOCAL_ENGINE = Settings(wake_ms=10, quiet_ms=10, sweep_after_ms=5_000, heartbeat_interval_ms=1_000)
+"""A local commit costs a tenth of a millisecond, so buckets are a hundredth of the cloud's."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSettings:
+    """How an embedded plane runs.
+
+    folder: its state. workers: warm processes, 0 = one per processor and at least four, for a
+    worker waits for the plane between attempts. report_deaths: see WorkerPool.
+    """
+
+    folder: Path
+    tenant: str = "local"
+    workspace: str = "default"
+    host: str = "127.0.0.1"
+    port: int = 0
+    workers: int = 0
+    report_deaths: bool = True
+    engine: Settings = LOCAL_ENGINE
+
+    @property
+    def pool_size(self) -> int:
+        """Number of worker processes."""
+        return self.workers or max(os.cpu_count() or 1, 4)
+
+
+class LocalPlane:
+    """A running embedded plane. url, token: how clients reach its API."""
+
+    def __init__(self, settings: LocalSettings) -> None:
+        self.settings = settings
+        self.scope = Scope(settings.tenant, settings.workspace)
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        self._database = Database(settings.folder)
+        secrets: LocalSecrets = load_secrets(settings.folder)
+        self.token = secrets.api
+        self.url = ""
+        self._objects_root = settings.folder / "objects"
+        clock = SystemClock()
+        self.tasks = LocalTasks(self._database, clock, queues=_queues(settings.pool_size))
+        self.engine = Engine(
+            store=SqliteStore(self._database, clock),
+            tasks=self.tasks,
+            objects=InlineObjects(LocalObjects(self._objects_root)),
+            clock=clock,
+            tenant_secret=secrets.tenant_secret,
+            token_secret=secrets.token_secret,
+            settings=settings.engine,
+        )
+        self._server = HttpServer(self._app())
+        self._pool: WorkerPool | None = None
+        self._starting = asyncio.Lock()
+        self._location: dict[str, str] = {}
+        self._code_version_id = ""
+        self._name = f"plane-{clock.new_id()}"
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def _app(self) -> App:
+        identity = Identity(self.scope, f"user:{_user()}")
+        authenticator = BearerTokens({self.token: identity})
+        return App(self.engine, authenticator, allowed_hosts=hosts_for(self.settings.host))
+
+    async def start(self) -> None:
+        """Recover what a dead plane left, then serve and deliver."""
+        port = await self._server.start(self.settings.host, self.settings.port)
+        self.url = f"http://{_authority(self.settings.host, port)}"
+        for route, handler in (
+            ("dispatch", self._on_wake),
+            ("timer_ingest", self._on_timer),
+            ("worker", self._on_dispatch),
+            ("stop_attempt", self._on_stop),
+        ):
+            self.tasks.register(route, handler)
+        await recover_runs(self.engine, self.scope, self._name)
+        await self.tasks.start()
+        self._sweeper = asyncio.create_task(self._sweep_forever())
+
+    async def close(self, grace_seconds: float = 5.0) -> None:
+        """Stop accepting, hand back what is in flight (it is durable), end the workers."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+        await self.tasks.stop(drain=False)
+        if self._pool is not None:
+            await self._pool.close(grace_seconds)
+        await self._server.close()
+        self._database.close()
+
+    async def warm(self) -> None:
+        """Start the workers now, so that the first task does not wait for their imports."""
+        with contextlib.suppress(NotFound):
+            await self._pool_of(await load_deployment(self.engine, self.scope))
+
+    # -- routes of the queue ----------------------------------------------------------------
+
+    async def _on_wake(self, body: bytes, delivery: Delivery) -> None:
+        del delivery
+        await dispatch(self.engine, body.decode())
+
+    async def _on_timer(self, body: bytes, delivery: Delivery) -> None:
+        del delivery
+        timer = msgspec.json.decode(body)
+        await ingest_timer(self.engine, timer["entity"], timer["generation"])
+
+    async def _on_dispatch(self, body: bytes, delivery: Delivery) -> None:
+        del delivery
+        deployment = await load_deployment(self.engine, self.scope)
+        pool = await self._pool_of(deployment)
+        # The port of a plane that was restarted is another one than when this was queued.
+        envelope = msgspec.structs.replace(parse_envelope(body), callback_base_url=self.url)
+        status = await pool.dispatch(msgspec.json.encode(envelope))
+        if status == 400:
+            raise InvalidInput(f"the worker refused the envelope of {envelope.task_key}")
+        if status >= 500:
+            raise Unavailable(f"the worker answered {status} to {envelope.task_key}")
+
+    async def _on_stop(self, body: bytes, delivery: Delivery) -> None:
+        del delivery
+        stop = msgspec.json.decode(body, type=StopAttempt)
+        if self._pool is not None:
+            await self._pool.stop_attempt(stop.attempt_id, stop.reason)
+
+    # -- workers and sweeper ----------------------------------------------------------------
+
+    async def _pool_of(self, deployment: Deployment) -> WorkerPool:
+        """The warm pool, on the code of the deployment."""
+        async with self._starting:
+            location = deployment.location
+            if self._pool is None:
+                self._pool = WorkerPool(
+                    WorkerSpec(
+                        target=location["target"],
+                        root=location["root"],
+                        objects=str(self._objects_root),
+                        scope=f"{self.scope.tenant}/{self.scope.workspace}",
+                    ),
+                    size=self.settings.pool_size,
+                    report_deaths=self.settings.report_deaths,
+                    name=self._name,
+                )
+                await self._pool.start()
+            elif (location, deployment.code_version_id) != (self._location, self._code_version_id):
+                await self._pool.reload(location["target"], location["root"])
+            self._location, self._code_version_id = location, deployment.code_version_id
+            return self._pool
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            with contextlib.suppress(ArcoError):
+                await sweep(self.engine, self._name)
+
+
+@contextlib.asynccontextmanager
+async def open_plane(settings: LocalSettings) -> AsyncIterator[LocalPlane]:
+    """A running plane over a state folder. Raises Unavailable when another one has it."""
+    plane = LocalPlane(settings)
+    try:
+        await plane.start()
+        yield plane
+    finally:
+        await plane.close()
+
+
+def _queues(workers: int) -> dict[str, QueueSettings]:
+    return {
+        "worker": QueueSettings(max_concurrent=workers, min_backoff_ms=100, max_backoff_ms=10_000),
+        "wakes": QueueSettings(max_concurrent=64, min_backoff_ms=50, max_backoff_ms=5_000),
+        "timers": QueueSettings(max_concurrent=64, min_backoff_ms=100, max_backoff_ms=10_000),
+        "control": QueueSettings(max_concurrent=8, min_backoff_ms=100, max_backoff_ms=1_000),
+    }
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
