@@ -1,0 +1,1 @@
+"""What users declare: assets, their edges, checks and resources, gathered into definitions."""

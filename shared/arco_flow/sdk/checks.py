@@ -1,0 +1,139 @@
+"""Data checks: what must hold of an asset's value before, or after, others may use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import FunctionType
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from arco_flow.domain.errors import DefinitionError, did_you_mean
+from arco_flow.sdk.source import Place, place_of
+
+Severity = Literal["error", "warn"]
+SEVERITIES: Final = ("error", "warn")
+
+V_contra = TypeVar("V_contra", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a check found.
+
+    description: one sentence for people. metadata: JSON values shown beside it.
+    severity: outweighs the one that the check was declared with; None leaves that one.
+    Raises DefinitionError for an unknown severity.
+    """
+
+    passed: bool
+    description: str = ""
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    severity: Severity | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "passed", bool(self.passed))
+        if self.severity is not None:
+            check_severity(self.severity)
+
+
+CheckFunction = Callable[[V_contra], "bool | CheckResult"]
+
+
+def check_severity(severity: object, where: str | None = None) -> None:
+    """Raises DefinitionError unless it is "error" or "warn"."""
+    if severity not in SEVERITIES:
+        raise DefinitionError(
+            f"severity {severity!r} is not known{did_you_mean(str(severity).lower(), SEVERITIES)}",
+            where=where,
+            fix="severity='error' (may block) or severity='warn' (never blocks)",
+            reason="BAD_CHECK",
+        )
+
+
+class Check(Generic[V_contra]):
+    """A check of one asset; it stays the function that it was made from.
+
+    blocking: a failed result of severity "error" keeps the version from being promoted and the
+    downstream of the same run from starting. "warn" never blocks (Dagster's rule).
+    """
+
+    def __init__(
+        self,
+        function: Callable[[V_contra], bool | CheckResult],
+        *,
+        name: str | None = None,
+        blocking: bool = False,
+        severity: Severity = "error",
+        description: str | None = None,
+    ) -> None:
+        self.function = _plain_function(function)
+        self.name = name or self.function.__name__
+        self.blocking = blocking
+        self.severity = severity
+        doc = self.function.__doc__ or ""
+        self.description = doc.strip() if description is None else description
+        check_severity(severity, str(self.place))
+        self._check_name()
+
+    def __call__(self, value: V_contra, /) -> bool | CheckResult:
+        """Run the check's function."""
+        result: bool | CheckResult = self.function(value)
+        return result
+
+    def __repr__(self) -> str:
+        return f"<check {self.name}>"
+
+    @property
+    def place(self) -> Place:
+        """File and line of the function."""
+        return place_of(self.function)
+
+    def _check_name(self) -> None:
+        import re
+
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", self.name):
+            raise DefinitionError(
+                f"check name '{self.name}' is not made of letters, digits and '_'",
+                where=str(self.place),
+                fix="write it as a named function, or give name='…'",
+                reason="BAD_CHECK",
+            )
+
+
+def _plain_function(function: object) -> Any:
+    import inspect
+
+    if not isinstance(function, FunctionType):
+        raise DefinitionError(
+            f"{function!r} can not be a check: it is no function",
+            fix="checks take the asset's value and return a bool or a CheckResult",
+            reason="BAD_CHECK",
+        )
+    where = str(place_of(function))
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise DefinitionError(
+            f"check '{function.__name__}' is a coroutine or generator function",
+            where=where,
+            fix="write it with plain `def`, and return a bool or a CheckResult",
+            reason="BAD_CHECK",
+        )
+    _require_one_parameter(function, where)
+    return function
+
+
+def _require_one_parameter(function: FunctionType, where: str) -> None:
+    code, defaults = function.__code__, len(function.__defaults__ or ())
+    needed = code.co_argcount - defaults
+    if needed > 1 or code.co_argcount == 0 or _has_required_keyword(function):
+        raise DefinitionError(
+            f"check '{function.__name__}' does not take exactly the asset's value",
+            where=where,
+            fix=f"def {function.__name__}(value: …) -> bool",
+            reason="BAD_CHECK",
+        )
+
+
+def _has_required_keyword(function: FunctionType) -> bool:
+    code = function.__code__
+    names = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    return any(name not in (function.__kwdefaults__ or {}) for name in names)
