@@ -1,0 +1,199 @@
+"""Everything that is printed, by whomever: Python, C libraries and child processes.
+
+Descriptors 1 and 2 of the process are pipes of ours. One thread reads them; at the end of an
+attempt the main thread itself reads what is left, so that a task without output costs two system
+calls and no hand-over. The pipes hold a megabyte where the system allows: code that printed more
+than that without ever releasing the interpreter lock would wait for ever, and its heartbeats
+would end it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import logging
+import os
+import select
+import sys
+import threading
+from collections.abc import Iterator
+
+from arco_flow.sdk.logs import ASSET_LOGGER
+from arco_flow.worker.interrupt import Interrupter
+from arco_flow.worker.logs import FLUSH_SECONDS, AttemptLog, LineSplitter
+from arco_flow.worker.redaction import Redactor
+
+_READ_BYTES = 256 * 1024
+_PIPE_BYTES = 1024 * 1024
+
+
+class Capture:
+    """Turns what this process prints into lines of the attempt that runs.
+
+    Output between two attempts (a background thread, the import of user code) goes to the
+    original stderr.
+    """
+
+    def __init__(self, redactor: Redactor, interrupter: Interrupter) -> None:
+        self._redactor = redactor
+        self._interrupter = interrupter
+        self._lock = threading.RLock()
+        self._log: AttemptLog | None = None
+        self._original = os.dup(2)
+        self._closed = False
+        self._forked = False
+        self._streams: dict[int, tuple[str, LineSplitter]] = {}
+        self._wake_read, self._wake_write = os.pipe()
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            self._streams[_replace(number)] = (name, LineSplitter(redactor))
+        _line_buffered()
+        self._handler = _Handler(self)
+        logging.getLogger().addHandler(self._handler)
+        if logging.getLogger().level == logging.WARNING:
+            # The default level would hide the INFO lines that users write on purpose.
+            logging.getLogger().setLevel(logging.INFO)
+        os.register_at_fork(after_in_child=self._after_fork)
+        self._c_flush = ctypes.CDLL(None).fflush
+        self._thread = threading.Thread(target=self._run, name="log-capture", daemon=True)
+        self._thread.start()
+
+    @property
+    def original_stderr(self) -> int:
+        """The descriptor that was stderr before the capture."""
+        return self._original
+
+    @contextlib.contextmanager
+    def attempt(self, log: AttemptLog) -> Iterator[None]:
+        """Inside, all output belongs to this log; at the end it is stored completely."""
+        with self._lock:
+            self._drain()
+            self._log = log
+        try:
+            yield
+        finally:
+            self.flush_streams()
+            with self._lock:
+                self._drain()
+                for name, splitter in self._streams.values():
+                    for line in splitter.rest():
+                        log.add(name, "", line)
+                self._log = None
+            log.flush(final=True)
+
+    def rescue(self) -> None:
+        """Store what there is of an attempt's log whose process is about to be ended."""
+        with self._lock:
+            self._drain()
+            log = self._log
+        if log is not None:
+            log.flush(final=True)
+
+    def record(self, level: str, message: str) -> None:
+        """A line of `context.log` or of logging, after what was printed before it."""
+        if self._forked:
+            # Locks and threads of ours do not live on in a forked child; its stderr does.
+            os.write(2, f"{level} {message}\n".encode("utf-8", "replace"))
+            return
+        with self._interrupter.shielded(), self._lock:
+            self._drain()
+            if self._log is None:
+                self._stray("log", f"{level} {message}")
+                return
+            asleep = self._log.is_empty
+            self._log.add("log", level, self._redactor.clean(message))
+            if asleep:
+                os.write(self._wake_write, b"x")
+
+    def flush_streams(self) -> None:
+        """Push out what Python and the C library still hold in their buffers."""
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        self._c_flush(None)
+
+    def close(self) -> None:
+        """Restore the original descriptors and end the thread."""
+        self.flush_streams()
+        logging.getLogger().removeHandler(self._handler)
+        for number in (1, 2):
+            os.dup2(self._original, number)
+        self._closed = True
+        os.write(self._wake_write, b"x")
+        self._thread.join(timeout=5)
+
+    def _after_fork(self) -> None:
+        self._forked = True
+
+    def _run(self) -> None:
+        poll = select.poll()
+        for descriptor in (*self._streams, self._wake_read):
+            poll.register(descriptor, select.POLLIN)
+        while not self._closed:
+            log = self._log
+            waits = log is not None and not log.is_empty
+            ready = poll.poll(FLUSH_SECONDS * 1000 if waits else None)
+            if (self._wake_read, select.POLLIN) in ready:
+                os.read(self._wake_read, 4096)
+            with self._lock:
+                self._drain()
+                log = self._log
+            if log is not None and log.is_due():
+                log.flush()
+
+    def _drain(self) -> None:
+        for descriptor, (name, splitter) in self._streams.items():
+            # One pipeful: all that was printed before the call, and an end in sight when
+            # something prints without end.
+            left = _PIPE_BYTES
+            while left > 0 and (data := _read(descriptor)):
+                left -= len(data)
+                for line in splitter.feed(data):
+                    if self._log is not None:
+                        self._log.add(name, "", line)
+                    else:
+                        self._stray(name, line)
+
+    def _stray(self, name: str, line: str) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._original, f"[{name}] {line}\n".encode("utf-8", "replace"))
+
+
+class _Handler(logging.Handler):
+    def __init__(self, capture: Capture) -> None:
+        super().__init__()
+        self._capture = capture
+        self._named = logging.Formatter("%(name)s: %(message)s")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            own = record.name == ASSET_LOGGER
+            text = self.format(record) if own else self._named.format(record)
+            self._capture.record(record.levelname, text)
+        except Exception:
+            self.handleError(record)
+
+
+def _replace(number: int) -> int:
+    """Make a descriptor the writing end of a new pipe; returns the reading end."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    with contextlib.suppress(OSError, AttributeError):
+        fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    os.dup2(write_end, number)
+    os.close(write_end)
+    return read_end
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, _READ_BYTES)
+    except BlockingIOError:
+        return b""
+
+
+def _line_buffered() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(line_buffering=True, errors="backslashreplace")

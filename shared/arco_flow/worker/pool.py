@@ -1,0 +1,222 @@
+"""The plane's workers: a fixed number of warm processes, each running one attempt at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import secrets
+import time
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from arco_flow.domain.envelope import CompletedRequest, DispatchEnvelope, TaskError, parse_envelope
+from arco_flow.domain.errors import Unavailable
+from arco_flow.worker.callbacks import CallbackClient, utc_now
+from arco_flow.worker.process import WorkerDied, WorkerProcess, WorkerSpec, describe_exit
+
+_QUICK_DEATH_SECONDS = 10.0
+_LONGEST_RESTART_PAUSE_SECONDS = 30.0
+_EXIT_SECONDS = 10.0
+_REPORT_SECONDS = 60.0
+_CLOSING_REPORT_SECONDS = 2.0
+
+T = TypeVar("T")
+
+
+class WorkerPool:
+    """Dispatches to `size` processes; waiting dispatches are served first come, first served.
+
+    report_deaths: report an attempt whose process died as failed by INFRASTRUCTURE at once;
+    off, the plane finds out by the missing heartbeats. Everything runs in one event loop.
+    """
+
+    def __init__(
+        self, spec: WorkerSpec, *, size: int = 2, report_deaths: bool = True, name: str = ""
+    ) -> None:
+        self._spec = spec
+        self._size = size
+        self._report_deaths = report_deaths
+        self._generation = 0
+        self._workers: set[WorkerProcess] = set()
+        self._idle: deque[WorkerProcess] = deque()
+        self._waiting: deque[asyncio.Future[WorkerProcess]] = deque()
+        self._background: set[asyncio.Task[Any]] = set()
+        self._quick_deaths = 0
+        self._closing = asyncio.Event()
+        self._name = name or f"worker-{secrets.token_hex(3)}"
+        self._count = 0
+
+    async def start(self) -> None:
+        """Start the processes; they load user code while the first dispatches may already wait.
+
+        Raises OSError when a process can not be started.
+        """
+        for _ in range(self._size):
+            await self._spawn()
+
+    async def dispatch(self, envelope: bytes) -> int:
+        """Run one attempt on a free worker; the status of its answer, when the attempt is over.
+
+        A process that dies on the way is reported to the plane under the attempt's token and
+        replaced: that answers 200, too. Raises InvalidInput for what is no envelope, Unavailable
+        when the pool closes.
+        """
+        parsed = parse_envelope(envelope)
+        worker = await self._acquire()
+        # Shielded: when the caller gives up, the attempt goes on and the worker comes back.
+        return await asyncio.shield(self._in_background(self._run(worker, parsed, envelope)))
+
+    async def _run(self, worker: WorkerProcess, parsed: DispatchEnvelope, envelope: bytes) -> int:
+        worker.attempt_id = parsed.attempt_id
+        try:
+            status = await worker.request(envelope)
+        except WorkerDied:
+            await self._mourn(worker, parsed)
+            return 200
+        worker.attempt_id = ""
+        self._quick_deaths = 0
+        self._release(worker)
+        return status
+
+    async def stop_attempt(self, attempt_id: str, reason: str) -> bool:
+        """Kill the process that runs an attempt; False when none does. Nothing is reported: who
+        stops an attempt has decided what becomes of it."""
+        for worker in self._workers:
+            if worker.attempt_id == attempt_id:
+                worker.stopped_because = reason
+                worker.kill()
+                return True
+        return False
+
+    async def reload(self, target: str, root: str) -> None:
+        """Run other code from now on: idle workers are replaced at once, busy ones afterwards."""
+        self._spec = dataclasses.replace(self._spec, target=target, root=root)
+        self._generation += 1
+        self._quick_deaths = 0
+        while self._idle:
+            self._idle.popleft().hang_up()
+
+    async def close(self, grace_seconds: float = 10.0) -> None:
+        """End all processes: idle ones at once, busy ones when their attempt is over, or by force
+        after the grace. No process is left behind."""
+        self._closing.set()
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(Unavailable("the worker pool is closing"))
+        workers = list(self._workers)
+        for worker in workers:
+            worker.terminate()
+        await asyncio.gather(*(self._end(worker, grace_seconds) for worker in workers))
+        while self._background:
+            await asyncio.gather(*self._background, return_exceptions=True)
+
+    async def _end(self, worker: WorkerProcess, grace_seconds: float) -> None:
+        if not worker.attempt_id:
+            worker.hang_up()
+        if await worker.wait(grace_seconds) is None:
+            worker.kill()
+            await worker.wait(_EXIT_SECONDS)
+
+    async def _spawn(self) -> None:
+        self._count += 1
+        worker = WorkerProcess(f"{self._name}-{self._count}", self._on_exit)
+        worker.generation = self._generation
+        await worker.start(self._spec)
+        self._workers.add(worker)
+        self._release(worker)
+
+    async def _acquire(self) -> WorkerProcess:
+        if self._closing.is_set():
+            raise Unavailable("the worker pool is closing")
+        while self._idle:
+            worker = self._idle.popleft()
+            if worker.is_alive:
+                return worker
+        waiter: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._release(waiter.result())
+            raise
+
+    def _release(self, worker: WorkerProcess) -> None:
+        if worker.generation != self._generation or self._closing.is_set():
+            worker.hang_up()
+            return
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(worker)
+                return
+        self._idle.append(worker)
+
+    def _on_exit(self, worker: WorkerProcess) -> None:
+        """A worker's socket ended: clean up, and start another in its place."""
+        with contextlib.suppress(ValueError):
+            self._idle.remove(worker)
+        quick = not worker.served and time.monotonic() - worker.born < _QUICK_DEATH_SECONDS
+        planned = worker.generation != self._generation or bool(worker.stopped_because)
+        self._quick_deaths = self._quick_deaths + 1 if quick and not planned else 0
+        self._in_background(self._replace(worker))
+
+    async def _replace(self, worker: WorkerProcess) -> None:
+        if not worker.attempt_id:
+            await self._bury(worker)
+        if self._quick_deaths and not self._closing.is_set():
+            # A code location that can not even start must not become a fork bomb.
+            pause = min(0.25 * 2 ** min(self._quick_deaths, 10), _LONGEST_RESTART_PAUSE_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), pause)
+        if not self._closing.is_set():
+            await self._spawn()
+
+    async def _bury(self, worker: WorkerProcess) -> tuple[int | None, str]:
+        """(exit code, last words) of a process that hung up."""
+        code = await worker.wait(_EXIT_SECONDS)
+        if code is None:
+            worker.kill()
+            code = await worker.wait(_EXIT_SECONDS)
+        tail = worker.tail()
+        worker.release()
+        self._workers.discard(worker)
+        return code, tail
+
+    async def _mourn(self, worker: WorkerProcess, envelope: DispatchEnvelope) -> None:
+        """Report what the dead process can not report itself."""
+        code, tail = await self._bury(worker)
+        if self._report_deaths and not worker.stopped_because:
+            budget = _CLOSING_REPORT_SECONDS if self._closing.is_set() else _REPORT_SECONDS
+            report = _death_report(envelope, worker.worker_id, describe_exit(code), tail)
+            await asyncio.to_thread(_send, envelope, report, budget)
+
+    def _in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+
+def _death_report(
+    envelope: DispatchEnvelope, worker_id: str, message: str, tail: str
+) -> CompletedRequest:
+    return CompletedRequest(
+        attempt=envelope.attempt,
+        attempt_id=envelope.attempt_id,
+        worker_id=worker_id,
+        outcome="FAILED",
+        completed_at=utc_now(),
+        error=TaskError(category="INFRASTRUCTURE", message=message, stack_trace=tail),
+    )
+
+
+def _send(envelope: DispatchEnvelope, report: CompletedRequest, budget_seconds: float) -> None:
+    client = CallbackClient()
+    try:
+        client.completed(envelope, report, budget_seconds=budget_seconds)
+    finally:
+        client.close()
