@@ -78,6 +78,21 @@ def test_of_many_overwrites_of_one_generation_one_wins(objects):
     assert objects.get("pointer").data == b"%d" % won
 
 
+def test_a_counter_that_many_raise_loses_nothing(objects):
+    objects.put_if_absent("counter", b"0")
+
+    def raise_it(_):
+        raised = 0
+        while raised < 50:
+            read = objects.get("counter")
+            more = b"%d" % (int(read.data) + 1)
+            raised += objects.put_if_generation("counter", more, read.generation) is not None
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(raise_it, range(4)))
+    assert objects.get("counter").data == b"200"
+
+
 def test_a_deleted_object_can_be_created_again_with_a_greater_generation(objects):
     first = objects.put_if_absent("a", b"1")
     assert objects.delete("a")

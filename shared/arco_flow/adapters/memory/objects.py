@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 
 from arco_flow.adapters.memory.faults import Faults, sync_site
 from arco_flow.adapters.object_keys import object_key, object_prefix
@@ -12,7 +13,7 @@ from arco_flow.ports.objects import ObjectMeta, StoredObject
 
 class MemoryObjects:
     """`Objects` that forgets with its object. As strict as the files are: no key goes on below
-    another object's key (Conflict)."""
+    another object's key (Conflict). Safe to share between threads."""
 
     def __init__(self, faults: Faults | None = None) -> None:
         self.faults = faults or Faults()
@@ -20,6 +21,7 @@ class MemoryObjects:
         # How many objects are below a folder, so that creating one need not look at all keys.
         self._folders: dict[str, int] = {}
         self._generation = 0
+        self._lock = Lock()
 
     @sync_site("objects.get")
     def get(self, key: str) -> StoredObject | None:
@@ -29,16 +31,18 @@ class MemoryObjects:
     @sync_site("objects.put_if_absent")
     def put_if_absent(self, key: str, data: bytes) -> int | None:
         """See Objects."""
-        return self._create(object_key(key), data)
+        with self._lock:
+            return self._create(object_key(key), data)
 
     @sync_site("objects.put_if_generation")
     def put_if_generation(self, key: str, data: bytes, generation: int) -> int | None:
         """See Objects."""
         key = object_key(key)
-        known = self._objects.get(key)
-        if known is None or known.generation != generation:
-            return None
-        return self._write(key, data)
+        with self._lock:
+            known = self._objects.get(key)
+            if known is None or known.generation != generation:
+                return None
+            return self._write(key, data)
 
     @sync_site("objects.put_file_if_absent")
     def put_file_if_absent(self, key: str, path: str) -> int | None:
@@ -49,7 +53,8 @@ class MemoryObjects:
         key, file = object_key(key), Path(path)
         if not file.is_file():
             raise InvalidInput(f"there is no file '{path}' to store as '{key}'")
-        generation = self._create(key, file.read_bytes())
+        with self._lock:
+            generation = self._create(key, file.read_bytes())
         if generation is not None:
             file.unlink()
         return generation
@@ -58,18 +63,20 @@ class MemoryObjects:
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[ObjectMeta]:
         """See Objects."""
         prefix = object_prefix(prefix)
-        keys = sorted(key for key in self._objects if key.startswith(prefix) and key > after)
-        return [self._meta(key) for key in keys[:limit]]
+        with self._lock:
+            keys = sorted(key for key in self._objects if key.startswith(prefix) and key > after)
+            return [self._meta(key) for key in keys[:limit]]
 
     @sync_site("objects.delete")
     def delete(self, key: str) -> bool:
         """See Objects."""
         key = object_key(key)
-        if self._objects.pop(key, None) is None:
-            return False
-        for folder in _folders_of(key):
-            self._folders[folder] -= 1
-        return True
+        with self._lock:
+            if self._objects.pop(key, None) is None:
+                return False
+            for folder in _folders_of(key):
+                self._folders[folder] -= 1
+            return True
 
     @sync_site("objects.local_path")
     def local_path(self, key: str) -> str | None:
