@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from arco_flow.domain.errors import DefinitionError, InvalidInput, NotFound
@@ -70,14 +70,17 @@ class Definitions:
             self._dependencies[key] = found
         return self._dependencies[key]
 
-    def graph(self) -> AssetGraph:
-        """The graph of all edges. Raises DefinitionError; a cycle names its whole path."""
+    def graph(self, readers: Set[str] | None = None) -> AssetGraph:
+        """The graph of all edges, or of those only that lead to the assets of `readers`.
+
+        Raises DefinitionError for a wrong edge and for a cycle, naming its whole path.
+        """
         from arco_flow.domain.graph import AssetGraph
 
-        upstream = {
-            key: list(dict.fromkeys(edge.upstream for edge in self.dependencies(key)))
-            for key in self._catalog.by_key
-        }
+        upstream: dict[str, list[str]] = {key: [] for key in self._catalog.by_key}
+        for key in upstream if readers is None else readers:
+            edges = self.dependencies(key)
+            upstream[key] = list(dict.fromkeys(edge.upstream for edge in edges))
         try:
             return AssetGraph(upstream)
         except DefinitionError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from arco_flow.domain.errors import DefinitionError, InvalidInput, did_you_mean
 from arco_flow.domain.partition_mappings import PartitionMapping, infer_mapping, validate_mapping
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from arco_flow.sdk.asset import Asset
     from arco_flow.sdk.catalog import Catalog
     from arco_flow.sdk.parameters import Parameter
+
+
+UNFILLED: Final = "UNFILLED_PARAMETER"
+"""Reason of the error for a parameter that nothing fills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,9 @@ class _Resolver:
         if isinstance(parameter.annotation, str):
             fix = f"the annotation '{parameter.annotation}' has no value at run time; {fix}"
         return self._refused(
-            f"parameter '{parameter.name}' names no asset, and its type is no resource{hint}", fix
+            f"parameter '{parameter.name}' names no asset, and its type is no resource{hint}",
+            fix,
+            reason=UNFILLED,
         )
 
     def _refuse_itself(self, upstream: set[str]) -> None:
