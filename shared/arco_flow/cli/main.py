@@ -102,7 +102,3 @@ def main(args: list[str] | None = None) -> None:
 
         sys.exit(report(error))
     sys.exit(code if isinstance(code, int) else 0)
-
-
-if __name__ == "__main__":
-    main()

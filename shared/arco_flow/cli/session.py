@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from arco_flow.cli.client import PlaneClient
 from arco_flow.cli.project import PlaneFile, Project
+from arco_flow.domain.errors import Conflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ def open_session(project: Project) -> Iterator[Session]:
         return
     running = project.plane_file()
     if running is not None and _answers(running):
+        _require_same_workspace(project, running)
         client = PlaneClient(running.url, running.token, running.workspace)
         yield from _closing(Session(client, project, remote=False, lasting=running.lasting))
         return
@@ -53,6 +55,17 @@ def _closing(session: Session) -> Iterator[Session]:
         yield session
     finally:
         session.client.close()
+
+
+def _require_same_workspace(project: Project, running: PlaneFile) -> None:
+    """A plane serves one workspace; to answer from another one would be a surprise."""
+    if project.workspace != running.workspace:
+        raise Conflict(
+            f"the plane that runs here serves workspace '{running.workspace}', not "
+            f"'{project.workspace}'",
+            where=running.url,
+            fix=f"--workspace {running.workspace}, or stop that plane (process {running.pid})",
+        )
 
 
 def _answers(plane: PlaneFile) -> bool:

@@ -1,0 +1,30 @@
+"""`arco-flow cancel`: end a run."""
+
+from __future__ import annotations
+
+import click
+
+from arco_flow.cli.options import emit, project_options
+
+
+@click.command("cancel", epilog="Example: arco-flow cancel run_4k2j… --reason 'wrong day'")
+@click.argument("run")
+@click.option("--reason", default="", help="Kept in the run's ledger.")
+@project_options
+def command(run: str, reason: str, folder: str, workspace: str | None, as_json: bool) -> None:
+    """Cancel RUN: nothing more is dispatched, and running tasks are told to stop."""
+    from arco_flow.cli.client import segment
+    from arco_flow.cli.project import find_project
+    from arco_flow.cli.render import run_heading
+    from arco_flow.cli.session import open_session
+    from arco_flow.engine.views import RunView
+
+    with open_session(find_project(folder, None, workspace)) as session:
+        path = f"/runs/{segment(run)}:cancel"
+        found = session.client.post(path, RunView, {"reason": reason}, repeat=True)
+    if as_json:
+        emit(found)
+        return
+    click.echo(run_heading(found))
+    if not found.end_time:
+        click.echo(f"next: arco-flow status {run} --watch")

@@ -1,0 +1,58 @@
+"""`arco-flow dev`: a plane of one's own that follows the code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from arco_flow.cli.options import project_options
+
+if TYPE_CHECKING:
+    from arco_flow.cli.project import Project
+
+
+@click.command("dev", epilog="Example: arco-flow dev --port 3000")
+@click.argument("target", required=False)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=3000, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--workers", default=0, help="Worker processes; 0 = by the number of processors.")
+@project_options
+def command(
+    target: str | None,
+    host: str,
+    port: int,
+    workers: int,
+    folder: str,
+    workspace: str | None,
+    as_json: bool,
+) -> None:
+    """Serve a plane for TARGET, deploy its code and deploy it anew whenever it changes.
+
+    Other commands in this folder find it by themselves. Code that can not be deployed is shown,
+    and what was deployed before stays. Ctrl-C ends it; runs go on when it is started again.
+    """
+    import asyncio
+
+    from arco_flow.adapters.local.wiring import LocalSettings
+    from arco_flow.cli.dev_server import Teller, serve
+    from arco_flow.cli.project import find_project
+
+    project = find_project(folder, target, workspace)
+    settings = LocalSettings(
+        folder=project.state, workspace=project.workspace, host=host, port=port, workers=workers
+    )
+    try:
+        asyncio.run(serve(project, settings, Teller(project.root, as_json=as_json)))
+    except OSError as error:
+        raise _taken(project, host, port, error) from error
+
+
+def _taken(project: Project, host: str, port: int, error: OSError) -> Exception:
+    from arco_flow.domain.errors import InvalidInput
+
+    running = project.plane_file()
+    fix = f"arco-flow dev --port {port + 1}, or --port 0 for a free one"
+    if running is not None:
+        fix += f"; a plane of this project says that it runs at {running.url}"
+    return InvalidInput(f"{host}:{port} can not be listened on ({error.strerror})", fix=fix)

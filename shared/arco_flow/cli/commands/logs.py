@@ -1,0 +1,74 @@
+"""`arco-flow logs`: what a run's tasks wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from arco_flow.cli.options import emit, emit_line, project_options
+
+if TYPE_CHECKING:
+    from arco_flow.cli.client import PlaneClient
+    from arco_flow.engine.views import LogLine
+
+POLL_SECONDS = 0.5
+
+
+@click.command("logs", epilog="Example: arco-flow logs run_4k2j… --task shop.orders --follow")
+@click.argument("run", required=False)
+@click.option("--task", default="", help="One task, such as shop.orders[2026-01-31].")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run is over.")
+@project_options
+def command(
+    run: str | None, task: str, follow: bool, folder: str, workspace: str | None, as_json: bool
+) -> None:
+    """Print stdout, stderr and log lines of RUN (by default the newest one).
+
+    With --json and --follow there is one line of JSON per line of log.
+    """
+    from arco_flow.cli.main import EXIT_INTERRUPTED
+    from arco_flow.cli.project import find_project
+    from arco_flow.cli.runs import newest_run
+    from arco_flow.cli.session import open_session
+
+    with open_session(find_project(folder, None, workspace)) as session:
+        run_id = run or newest_run(session.client)
+        lines = _lines(session.client, run_id, task, follow=follow)
+        try:
+            if as_json and not follow:
+                emit({"lines": list(lines)})
+            else:
+                for line in lines:
+                    _show(line, one_task=bool(task), as_json=as_json)
+        except KeyboardInterrupt:
+            raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+def _lines(client: PlaneClient, run_id: str, task: str, *, follow: bool) -> Iterator[LogLine]:
+    """Every line there is; while the run goes on also those to come, when followed."""
+    import time
+
+    from arco_flow.cli.client import segment
+    from arco_flow.engine.views import LogPage
+
+    token = ""
+    while True:
+        page = client.get(f"/runs/{segment(run_id)}/logs", LogPage, task=task, pageToken=token)
+        yield from page.lines
+        token = page.next_page_token
+        if page.complete or (not page.lines and not follow):
+            return
+        if not page.lines:
+            time.sleep(POLL_SECONDS)
+
+
+def _show(line: LogLine, *, one_task: bool, as_json: bool) -> None:
+    if as_json:
+        emit_line(line)
+        return
+    who = "" if one_task else click.style(f"{line.task} | ", dim=True)
+    level = f"{line.level} " if line.level and line.stream == "log" else ""
+    colour = "red" if line.level in ("ERROR", "CRITICAL") or line.stream == "stderr" else None
+    click.echo(f"{who}{click.style(f'{level}{line.message}', fg=colour)}")

@@ -1,0 +1,98 @@
+"""The long-lived plane of `arco-flow dev`: serve, follow the code, end gracefully."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import click
+
+from arco_flow.adapters.local.wiring import LocalPlane, LocalSettings, open_plane
+from arco_flow.cli.client import PlaneClient
+from arco_flow.cli.deploying import LoadedCode, change_summary, outcome_lines, post_code
+from arco_flow.cli.following import CodeFollower, Told
+from arco_flow.cli.options import emit_line
+from arco_flow.cli.project import PlaneFile, Project
+from arco_flow.engine.views import DeployOutcome
+
+
+class Teller(Told):
+    """Writes what happens, for a person or as one line of JSON each."""
+
+    def __init__(self, root: Path, *, as_json: bool) -> None:
+        self._root = root
+        self._as_json = as_json
+
+    def ready(self, url: str, token_file: Path) -> None:
+        """The plane answers."""
+        if self._as_json:
+            emit_line({"event": "ready", "url": url, "tokenFile": str(token_file)})
+            return
+        click.echo(f"Arco Flow is running at {click.style(url, bold=True)}")
+        click.echo(f"  API:   {url}/v1/openapi.json")
+        click.echo(f"  token: {token_file}")
+
+    def deployed(self, outcome: DeployOutcome, changed: list[str]) -> None:
+        """New code is current."""
+        if self._as_json:
+            emit_line({"event": "deployed", "changed": changed, "outcome": outcome})
+        elif not changed:
+            click.echo(f"  code:  {change_summary(outcome)}")
+            click.echo("next: arco-flow run '*', in another terminal; Ctrl-C ends the plane")
+        elif not outcome.unchanged:
+            names = ", ".join(os.path.relpath(path, self._root) for path in changed[:3])
+            click.echo(f"{names} changed: " + "\n".join(outcome_lines(outcome)))
+
+    def broken(self, problem: str, *, first: bool) -> None:
+        """The code can not be deployed."""
+        if self._as_json:
+            emit_line({"event": "broken", "problem": problem})
+            return
+        click.echo(problem, err=True)
+        kept = "nothing is deployed yet" if first else "the deployment before stays current"
+        click.echo(f"  {kept}; waiting for the next change", err=True)
+
+    def ended(self) -> None:
+        """The plane has stopped."""
+        if self._as_json:
+            emit_line({"event": "ended"})
+        else:
+            click.echo("stopped; runs under way go on with the next `arco-flow dev`")
+
+
+async def serve(project: Project, settings: LocalSettings, teller: Teller) -> None:
+    """Serve until SIGINT or SIGTERM. Raises OSError when the address can not be had."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with open_plane(settings) as plane:
+        file = PlaneFile(plane.url, plane.token, project.workspace, os.getpid(), lasting=True)
+        path = project.publish(file)
+        try:
+            teller.ready(plane.url, path)
+            await _follow_until(stop, project, plane, teller)
+        finally:
+            project.withdraw()
+    teller.ended()
+
+
+async def _follow_until(
+    stop: asyncio.Event, project: Project, plane: LocalPlane, teller: Teller
+) -> None:
+    client = PlaneClient(plane.url, plane.token, project.workspace)
+
+    def deploy(code: LoadedCode) -> DeployOutcome:
+        return post_code(client, code)
+
+    following = asyncio.create_task(CodeFollower(project, deploy, teller).follow())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (following, stopping):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    client.close()
