@@ -193,7 +193,11 @@ def _read(descriptor: int) -> bytes:
 
 
 def _line_buffered() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(line_buffering=True, errors="backslashreplace")
+    """New text streams over the descriptors: the interpreter's own believe that they are files
+    (the pool gives a worker one), and changing them asks a pipe for its position."""
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        getattr(sys, name).flush()
+        stream = open(  # noqa: SIM115 - it lives as long as the process
+            number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+        )
+        setattr(sys, name, stream)

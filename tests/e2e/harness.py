@@ -1,0 +1,162 @@
+"""A whole plane for a test: real store, queue, server and worker processes; no mocks.
+
+Tests speak to it as users do, over HTTP and by the command line, so that the same suite can run
+against other planes later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from arco_flow.adapters.local.objects import LocalObjects
+from arco_flow.adapters.local.wiring import LocalPlane, LocalSettings
+from arco_flow.cli.client import PlaneClient
+from arco_flow.domain.ids import pointer_path
+from arco_flow.domain.manifest import manifest_bytes
+from arco_flow.engine.views import (
+    DeployOutcome,
+    EventPage,
+    PlanView,
+    RunAccepted,
+    RunSpec,
+    RunView,
+)
+from arco_flow.sdk.discovery import load_definitions
+
+
+class PlaneUnderTest:
+    """A running plane over a folder, with a client and shortcuts."""
+
+    def __init__(self, folder: Path, plane: LocalPlane, loop: asyncio.AbstractEventLoop) -> None:
+        self.folder = folder
+        self.plane = plane
+        self.loop = loop
+        self.scope = plane.scope
+        self.client = PlaneClient(plane.url, plane.token, plane.scope.workspace)
+        self.objects = LocalObjects(folder / ".arco-flow" / "objects")
+
+    def deploy(self, target: Path) -> DeployOutcome:
+        definitions = load_definitions(str(target))
+        query = {f"location.{name}": text for name, text in definitions.location.items()}
+        raw = manifest_bytes(definitions.manifest())
+        return self.client.post("/deployments", DeployOutcome, raw, **query)
+
+    def request(self, selection: str, **spec: Any) -> RunAccepted:
+        return self.client.post("/runs", RunAccepted, RunSpec(selection=selection, **spec))
+
+    def run(self, run_id: str) -> RunView:
+        return self.client.get(f"/runs/{run_id}", RunView)
+
+    def wait(self, run_id: str, seconds: float = 60) -> RunView:
+        """Long-poll until the run is over."""
+        import time
+
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            run = self.client.get(f"/runs/{run_id}", RunView, wait="10s")
+            if run.end_time:
+                return run
+        raise AssertionError(f"run {run_id} is not over after {seconds} s: {run}")
+
+    def plan(self, run_id: str) -> PlanView:
+        return self.client.get(f"/runs/{run_id}/plan", PlanView)
+
+    def events(self, run_id: str) -> list[dict[str, Any]]:
+        """Ledger lines as plain documents, all pages."""
+        found: list[dict[str, Any]] = []
+        token = ""
+        while True:
+            page = self.client.get(
+                f"/runs/{run_id}/events", EventPage, pageSize=1000, pageToken=token
+            )
+            for line in page.events:
+                found.append(
+                    {
+                        "type": line.event["type"],
+                        "disposition": line.disposition,
+                        "reason": line.reason,
+                        **line.event,
+                    }
+                )
+            token = page.next_page_token
+            if not token:
+                return found
+
+    def pointer(self, asset: str, partition: str = "") -> dict[str, Any] | None:
+        """The current version of a partition, read from storage itself."""
+        found = self.objects.get(pointer_path(self.scope, asset, partition))
+        return None if found is None else json.loads(found.data)
+
+    def committed_versions(self, asset: str) -> list[str]:
+        """Keys of all commit markers of an asset, read from storage itself."""
+        prefix = f"{self.scope.prefix}assets/{asset}/"
+        keys = [meta.key for meta in self.objects.list(prefix, limit=100_000)]
+        return [key for key in keys if key.endswith("/_commit")]
+
+    def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run the real command against this plane."""
+        environment = {
+            **os.environ,
+            "ARCO_FLOW_URL": self.plane.url,
+            "ARCO_FLOW_TOKEN": self.plane.token,
+            "NO_COLOR": "1",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "arco_flow.cli.main", *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+
+@contextmanager
+def running_plane(folder: Path, **settings: Any) -> Iterator[PlaneUnderTest]:
+    """A plane over `folder/.arco-flow`, in a thread of its own."""
+    settings.setdefault("workers", 2)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def call(work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(60)
+
+    async def build() -> LocalPlane:
+        plane = LocalPlane(LocalSettings(folder / ".arco-flow", **settings))
+        await plane.start()
+        return plane
+
+    plane = call(build())
+    under_test = PlaneUnderTest(folder, plane, loop)
+    try:
+        yield under_test
+    finally:
+        under_test.client.close()
+        call(plane.close())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+def write_module(folder: Path, name: str, code: str) -> Path:
+    """A module of assets in a folder of its own."""
+    import textwrap
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.py"
+    path.write_text(textwrap.dedent(code))
+    return path
