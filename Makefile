@@ -1,0 +1,84 @@
+# Everything a fresh clone needs is set up in .venv when it is first needed.
+# Python 3.11 or later and make suffice; uv is used where it is installed.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV := $(shell command -v uv 2>/dev/null)
+STAMPS := $(VENV)/.stamps
+
+# Two processors are what continuous integration has. Tests that start processes of their own
+# share one group, so that they run one after the other (tests/conftest.py).
+WORKERS ?= 2
+PYTEST_ARGS ?=
+EXAMPLE := examples/nyc_flights
+
+# A later pip reads dependency groups; the one that comes with Python 3.11 does not.
+ifeq ($(UV),)
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+else
+INSTALL := VIRTUAL_ENV=$(abspath $(VENV)) $(UV) pip install --quiet
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test check format bench docs clean
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMPS)/examples ## Run the flights example from end to end
+	$(PY) $(EXAMPLE)/demo.py
+
+dev: $(STAMPS)/examples ## Serve a plane for the flights example and follow its code
+	$(VENV)/bin/arco-flow dev -C $(EXAMPLE)
+
+test: $(STAMPS)/test ## Run all tests
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+check: $(STAMPS)/test $(STAMPS)/lint ## Check style, types, layers, house limits, dead code
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
+	$(PY) -m pytest -q tests/architecture/test_house_limits.py tests/architecture/test_tidy.py
+	PYTHONPATH=tests $(PY) -m architecture.dead_code
+
+format: $(STAMPS)/lint ## Format the code and mend what can be mended by itself
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: $(STAMPS)/test ## Measure; prints one JSON object per benchmark
+	@set -e; for script in bench/bench_*.py; do $(PY) "$$script"; done
+
+docs: $(STAMPS)/test ## Write the generated pages anew
+	$(PY) docs/generate_state_machines.py
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find shared tests examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/pyvenv.cfg:
+ifeq ($(UV),)
+	$(PYTHON) -m venv $(VENV)
+else
+	$(UV) venv --quiet --python '>=3.11' $(VENV)
+endif
+
+$(STAMPS)/base: $(VENV)/pyvenv.cfg
+	@mkdir -p $(STAMPS)
+ifeq ($(UV),)
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+endif
+	@touch $@
+
+$(STAMPS)/test: pyproject.toml $(STAMPS)/base
+	$(INSTALL) --editable . --group test
+	@touch $@
+
+$(STAMPS)/lint: pyproject.toml $(STAMPS)/base
+	$(INSTALL) --group lint
+	@touch $@
+
+$(STAMPS)/examples: pyproject.toml $(STAMPS)/base
+	$(INSTALL) --editable '.[examples]'
+	@touch $@
