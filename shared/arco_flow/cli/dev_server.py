@@ -42,9 +42,8 @@ class Teller(Told):
         elif not changed:
             click.echo(f"  code:  {change_summary(outcome)}")
             click.echo("next: arco-flow run '*', in another terminal; Ctrl-C ends the plane")
-        elif not outcome.unchanged:
-            names = ", ".join(os.path.relpath(path, self._root) for path in changed[:3])
-            click.echo(f"{names} changed: " + "\n".join(outcome_lines(outcome)))
+        else:
+            click.echo(f"{self._names(changed)} changed: " + "\n".join(outcome_lines(outcome)))
 
     def broken(self, problem: str, *, first: bool) -> None:
         """The code can not be deployed."""
@@ -54,6 +53,10 @@ class Teller(Told):
         click.echo(problem, err=True)
         kept = "nothing is deployed yet" if first else "the deployment before stays current"
         click.echo(f"  {kept}; waiting for the next change", err=True)
+
+    def _names(self, changed: list[str]) -> str:
+        names = ", ".join(os.path.relpath(path, self._root) for path in changed[:3])
+        return names if len(changed) <= 3 else f"{names} and {len(changed) - 3} more"
 
     def ended(self) -> None:
         """The plane has stopped."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from types import TracebackType
@@ -32,6 +33,8 @@ class BackgroundPlane:
 
     def __enter__(self) -> BackgroundPlane:
         """Start; raises what starting the plane raised."""
+        # What the plane logs of its own defects is for --debug; a command answers in words.
+        logging.getLogger("arco_flow").addHandler(logging.NullHandler())
         self._thread.start()
         self._ready.wait()
         if self._error is not None:

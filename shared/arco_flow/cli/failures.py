@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from arco_flow.cli.main import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE
+from arco_flow.cli.options import emit
 from arco_flow.domain.errors import ArcoError, Unavailable
 
 
@@ -24,30 +27,34 @@ class PlaneRefused(ArcoError):
         super().__init__(message, reason=reason)
 
 
-def report(error: BaseException) -> int:
-    """Say what went wrong, in three lines at most; answers the exit code."""
-    if isinstance(error, click.UsageError):
-        hint = f"  see: {error.ctx.command_path} --help" if error.ctx else ""
-        _say([error.format_message(), hint])
+def report(error: BaseException, *, as_json: bool = False) -> int:
+    """Say what went wrong on stderr, in three lines at most; answers the exit code.
+
+    as_json: also as a document on stdout, where programs look for the result.
+    """
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return EXIT_USAGE
-    if isinstance(error, click.ClickException):
-        _say([error.format_message()])
-        return error.exit_code
+    code, reason, lines = _told(error)
+    if as_json:
+        emit({"error": {"reason": reason, "message": "\n".join(lines)}})
+    first, *rest = lines
+    colour = False if os.environ.get("NO_COLOR") else None
+    mark = click.style("error:", fg="red", bold=True)
+    click.echo("\n".join([f"{mark} {first}", *rest]), err=True, color=colour)
+    return code
+
+
+def _told(error: BaseException) -> tuple[int, str, list[str]]:
+    """Exit code, reason for programs, lines for people."""
     if isinstance(error, ArcoError):
-        _say(str(error).splitlines()[:3])
-        return EXIT_UNREACHABLE if isinstance(error, Unavailable) else EXIT_FAILED
-    _say(
-        [
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}",
-            "  this is a defect of arco-flow or of an extension",
-            "  see the stack: arco-flow --debug …",
-        ]
-    )
-    return EXIT_FAILED
-
-
-def _say(lines: list[str]) -> None:
-    first, *rest = [line for line in lines if line]
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {first}", err=True)
-    for line in rest:
-        click.echo(line, err=True)
+        code = EXIT_UNREACHABLE if isinstance(error, Unavailable) else EXIT_FAILED
+        return code, error.reason, str(error).splitlines()[:3]
+    if isinstance(error, click.ClickException):
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
+        see = [f"  see: {path} --help"] if path else []
+        return error.exit_code, "USAGE", [*error.format_message().splitlines()[:2], *see]
+    text = next(iter(str(error).splitlines()), "no message")
+    defect = "  this is a defect of arco-flow or of an extension"
+    lines = [f"{type(error).__name__}: {text}", defect, "  see the stack: arco-flow --debug …"]
+    return EXIT_FAILED, "DEFECT", lines

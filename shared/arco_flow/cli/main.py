@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a run failed or the plane refused, 2 wrong usage, 3 no pla
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any, Final, NamedTuple
@@ -78,12 +79,19 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Example: arco-flow init shop && cd shop && arco-flow run '*'",
+    epilog="Example: arco-flow init shop && cd shop && arco-flow run '*' -p 2026-01-01",
 )
 @click.version_option(package_name="arco-flow", message="%(version)s")
-@click.option("--debug", is_flag=True, help="Show the stack of an error.")
-def cli(debug: bool) -> None:
+@click.option("--debug", is_flag=True, help="Show the stack of an error, and what is logged.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
     """Arco Flow: declare assets in Python, run them here or in the cloud."""
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+    if debug:
+        import logging
+
+        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
 
 
 def main(args: list[str] | None = None) -> None:
@@ -91,14 +99,16 @@ def main(args: list[str] | None = None) -> None:
     given = sys.argv[1:] if args is None else args
     try:
         code: Any = cli.main(args=given, prog_name="arco-flow", standalone_mode=False)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has seen enough. Nothing may be flushed into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except Exception as error:  # the border: a person gets words, not a stack
         if "--debug" in given:
             raise
         from arco_flow.cli.failures import report
 
-        sys.exit(report(error))
+        sys.exit(report(error, as_json="--json" in given))
     sys.exit(code if isinstance(code, int) else 0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from arco_flow.cli.options import emit, emit_line, project_options
+from arco_flow.cli.options import emit, emit_line, note, project_options
 
 if TYPE_CHECKING:
     from arco_flow.cli.client import PlaneClient
@@ -40,8 +40,12 @@ def command(
             if as_json and not follow:
                 emit({"lines": list(lines)})
             else:
+                shown = 0
                 for line in lines:
                     _show(line, one_task=bool(task), as_json=as_json)
+                    shown += 1
+                if not shown:
+                    note(f"{run_id} has written nothing; why it ended: arco-flow status {run_id}")
         except KeyboardInterrupt:
             raise SystemExit(EXIT_INTERRUPTED) from None
 
