@@ -154,7 +154,7 @@ def mapping_from_wire(wire: Mapping[str, Any]) -> PartitionMapping:
             tuple((up, down, mapping_from_wire(m)) for up, down, m in wire.get("dims", ())),
             wire.get("dimension"),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InvalidInput(f"malformed partition mapping: {error!r}") from error
 
 

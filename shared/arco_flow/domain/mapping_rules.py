@@ -170,14 +170,12 @@ def _windows_up(
     assert isinstance(downstream, TimePartitions)
     count = upstream.count(ctx)
     bounds = _bounds(upstream, count)
+    before, after = mapping.start_offset, mapping.end_offset
     found: list[tuple[int, int]] = []
-    for low, high in _runs(keys, downstream, mapping.start_offset or mapping.end_offset):
-        if mapping.start_offset <= mapping.end_offset:
-            start = downstream.windows.start(low + mapping.start_offset)
-            end = downstream.windows.end(high - 1 + mapping.end_offset)
-            start = _clamped(start, mapping.start_offset, bounds)
-            end = _clamped(end, mapping.end_offset, bounds)
-            found.append(upstream.windows.overlapping(start, end))
+    for low, high in _spans(keys) if before <= after else ():
+        for start, end in _stretches(downstream, low + before, high + after):
+            clamped = _clamped(start, before, bounds), _clamped(end, after, bounds)
+            found.append(upstream.windows.overlapping(*clamped))
     existing = [(max(low, 0), min(high, count)) for low, high in found]
     missing: tuple[str, ...] = ()
     if not mapping.allow_nonexistent_upstream:
@@ -198,32 +196,30 @@ def _windows_down(
         return PartitionSet.empty(downstream)
     count = downstream.count(ctx)
     found: list[tuple[int, int]] = []
-    for low, high in _runs(keys, upstream, 0):
-        start, end = upstream.windows.start(low), upstream.windows.end(high - 1)
-        first, last = downstream.windows.overlapping(start, end)
-        if first < last:
-            first, last = first - mapping.end_offset, last - mapping.start_offset
-            found.append((max(first, 0), min(last, count)))
+    for low, high in _spans(keys):
+        for start, end in _stretches(upstream, low, high):
+            first, last = downstream.windows.overlapping(start, end)
+            if first < last:
+                first, last = first - mapping.end_offset, last - mapping.start_offset
+                found.append((max(first, 0), min(last, count)))
     return PartitionSet(downstream, trees.spans(found))
 
 
-def _runs(keys: PartitionSet, definition: TimePartitions, alone: int) -> Iterator[tuple[int, int]]:
-    """Ranges of windows that follow each other without a hole in time.
-
-    alone: not 0 to give every window of a definition with exclusions on its own, because shifted
-    windows do not join where the windows themselves do.
-    """
+def _spans(keys: PartitionSet) -> Iterator[tuple[int, int]]:
     for low, high, _ in keys.tree if isinstance(keys.tree, tuple) else ():
-        if not definition.exclusions:
-            yield low, high
-            continue
-        first = low
-        for number in range(low + 1, high):
-            windows = definition.windows
-            if alone or windows.start(number) != windows.end(number - 1):
-                yield first, number
-                first = number
-        yield first, high
+        yield low, high
+
+
+def _stretches(definition: TimePartitions, low: int, high: int) -> Iterator[tuple[int, int]]:
+    """The time that the windows low to high - 1 cover, cut where excluded windows lie between."""
+    windows = definition.windows
+    start = windows.start(low)
+    for number in range(low + 1, high) if definition.exclusions else ():
+        end, following = windows.end(number - 1), windows.start(number)
+        if end != following:
+            yield start, end
+            start = following
+    yield start, windows.end(high - 1)
 
 
 def _bounds(definition: TimePartitions, count: int) -> tuple[int, int] | None:

@@ -67,7 +67,7 @@ def tree_to_wire(tree: Tree | None, axes: Sequence[Axis]) -> Any:
 def tree_from_wire(wire: Any, written: Sequence[Axis], axes: Sequence[Axis]) -> Tree | None:
     """Inverse of tree_to_wire(); `written` are the levels as they were at that time.
 
-    Raises KeyError, TypeError, ValueError or AttributeError for another shape.
+    Raises LookupError, TypeError, ValueError or AttributeError for another shape.
     """
     if not axes:
         return True if wire is True else None

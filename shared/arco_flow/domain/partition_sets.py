@@ -213,7 +213,7 @@ class PartitionSet:
             excluded = wire.get("exclusions", {})
             written = [(name, excluding(part, excluded.get(name, ()))) for name, part in axes]
             tree = tree_from_wire(wire["set"], written, axes)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput(f"malformed set of partitions: {error!r}") from error
         return cls(definition, tree)
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from arco_flow.domain.cron import DAY_SECONDS
 from arco_flow.domain.errors import InvalidInput
 from arco_flow.domain.ticks import TickTable, tick_table
-from arco_flow.domain.zones import load_zone, year_of
+from arco_flow.domain.zones import MAX_YEAR, MIN_YEAR, load_zone, year_of
 
 DATE_FORMAT = "%Y-%m-%d"
 HOUR_FORMAT = "%Y-%m-%d-%H:%M"
@@ -254,22 +254,31 @@ class _Exclusions:
 
     def spread(self, number: int, first: int) -> int:
         """The tick that is number `number` of those that are not excluded, from `first` on."""
-        raw = first + number
-        step = _AHEAD
-        while True:
-            found = raw - first - self.count(first, raw)
-            if found < number:
-                # At least the difference is missing; doubling bounds runs of excluded ticks.
-                raw += max(number - found, 1)
-            elif found > number:
-                raw -= found - number
-            elif self.between(raw, raw + 1):
-                raw += 1
+
+        def below(raw: int) -> int:
+            return raw - first - self.count(first, raw)
+
+        low = first + number
+        step = 1
+        while below(low) > number:
+            low, step = low - step, self._longer(step)
+        high, step = low + 1, 1
+        while below(high) <= number:
+            high, step = high + step, self._longer(step)
+        # below() never falls, so the first tick after which one more is counted is found by
+        # bisection, whatever runs of excluded ticks lie between.
+        while high - low > 1:
+            middle = (low + high) // 2
+            if below(middle) <= number:
+                low = middle
             else:
-                return raw
-            step -= 1
-            if step < 0:
-                raise InvalidInput("the exclusions leave no further window")
+                high = middle
+        return low
+
+    def _longer(self, step: int) -> int:
+        if step > _LONGEST_RUN:
+            raise InvalidInput(f"the exclusions leave no window in {_LONGEST_RUN} of them")
+        return step * 2
 
     def _covering(self, low: int, high: int) -> list[int]:
         """Every excluded tick of at least [low, high), found in steps that double."""
@@ -309,8 +318,8 @@ class _Exclusions:
         return {self._table.count(instant) for instant in walk if self._table.is_tick(instant)}
 
 
-_AHEAD = 10_000
-"""Corrections after which exclusions are taken to cover everything (each skips a whole run)."""
+_LONGEST_RUN = 20_000
+"""Excluded windows in a row (two years of hours) after which all are taken to be excluded."""
 
 
 def parse_moment(text: str | date, zone: str, fmt: str) -> int:
@@ -323,7 +332,13 @@ def parse_moment(text: str | date, zone: str, fmt: str) -> int:
     moment = _read_moment(text, fmt)
     if moment.tzinfo is not None:
         return _instant(moment)
-    table = tick_table("0 0 * * *", zone, max(moment.year - 1, 1801))
+    if not MIN_YEAR < moment.year < MAX_YEAR:
+        raise InvalidInput(
+            f"{text!r} is outside the years {MIN_YEAR}-{MAX_YEAR}",
+            fix="leave out an end that is never reached",
+            reason="BAD_DATE",
+        )
+    table = tick_table("0 0 * * *", zone, moment.year - 1)
     instant = table.instant(wall_seconds(moment))
     if moment.fold:
         return int(moment.replace(tzinfo=load_zone(zone)).timestamp())
