@@ -131,6 +131,7 @@ def _not_started(fold: RunFold, index: int, live: Live) -> None:
         fail_attempt(fold, index, ErrorCategory.TIMEOUT, message)
         return
     generation = live.generation + 1
+    fold.touched.add(index)
     fold.live[index] = msgspec.structs.replace(live, generation=generation)
     fold.effects.append(DispatchAttempt(fold.run.run_id, index, fold.attempts[index], generation))
 
@@ -139,9 +140,12 @@ def arm_timer(fold: RunFold, entity: str) -> None:
     """Arm the one timer for the earliest deadline, unless it is armed for as early a time."""
     if fold.state.is_terminal:
         return
-    due = [next_deadline(fold, index, live) for index, live in fold.live.items()]
-    due.extend(fold.retry_due.values())
-    if fold.run.deadline_ms and fold.state is not RunState.CANCELLING:
+    # An armed timer is as early as all deadlines that it was armed over; only what changed in
+    # this batch can be earlier. One that has just fired is armed over all again.
+    changed = fold.touched if fold.timer_ms else fold.live.keys() | fold.retry_due.keys()
+    due = [next_deadline(fold, i, fold.live[i]) for i in changed if i in fold.live]
+    due.extend(fold.retry_due[i] for i in changed if i in fold.retry_due)
+    if fold.run.deadline_ms and fold.state is not RunState.CANCELLING and not fold.timer_ms:
         due.append(fold.run.deadline_ms)
     if not due:
         return

@@ -52,6 +52,7 @@ class RunFold:
         self.entries: list[Entry] = []
         self.effects: list[Effect] = []
         self.cause = ""
+        self.touched: set[int] = set()
         self._derived = 0
 
     # -- ledger ---------------------------------------------------------------------------
@@ -100,6 +101,7 @@ class RunFold:
         self.move_run(stimulus, reason)
         self.cancel_requested_ms = self.now_ms
         self.cancel_reason = reason
+        self.touched.update(self.live)
         for index, state in enumerate(self.states):
             if state < TaskState.SKIPPED and state != TaskState.RUNNING:
                 self.move(index, TaskStimulus.CANCELLED, reason)
@@ -134,6 +136,7 @@ class RunFold:
             self._settle(index)
 
     def _step(self, index: int, stimulus: TaskStimulus, reason: str) -> TaskState:
+        self.touched.add(index)
         before = TaskState(self.states[index])
         after = next_task_state(before, stimulus)
         self.states[index] = after

@@ -37,20 +37,34 @@ class Folded(StrEnum):
     CONTENDED = "contended"
 
 
+async def record_all(engine: Engine, entity: Entity, events: Sequence[Event]) -> None:
+    """`record` for several events of one entity: at most one fold, at most one wake."""
+    if not await _folded_now(engine, entity, events):
+        for event in events:
+            await engine.store.post(str(entity), event.id, encode_event(event))
+        await wake(engine, entity)
+
+
 async def record(engine: Engine, entity: Entity, event: Event) -> Folded | Posted:
     """Make an event part of an entity's history, now if it is quiet, else soon.
 
     Raises NotFound when the entity must exist and does not; Unavailable, OutcomeUnknown.
     """
+    outcome = await _folded_now(engine, entity, (event,))
+    return outcome or await post_and_wake(engine, entity, event)
+
+
+async def _folded_now(engine: Engine, entity: Entity, events: Sequence[Event]) -> Folded | None:
+    """Fold the events in this request when the entity is quiet; None when they must be posted."""
     head = await engine.store.load(str(entity))
     if head is None and MACHINES[entity.kind].must_exist:
         raise NotFound(f"no {entity.kind} '{entity.name}'")
     quiet_ms = engine.settings.quiet_ms
     if head is None or await engine.store.now_ms() - head.updated_ms >= quiet_ms:
-        outcome = await fold(engine, entity, (event,))
+        outcome = await fold(engine, entity, events)
         if outcome is not Folded.CONTENDED:
             return outcome
-    return await post_and_wake(engine, entity, event)
+    return None
 
 
 async def post_and_wake(
@@ -92,7 +106,7 @@ async def fold(
         return Folded.CONTENDED
     if batch.more:
         await wake(engine, entity)
-    await submit_effects(engine, entity, owed, record)
+    await submit_effects(engine, entity, owed, record_all)
     return Folded.COMMITTED
 
 

@@ -31,7 +31,7 @@ from arco_flow.domain.targets import PartitionRequest
 from arco_flow.domain.wire import fingerprint
 from arco_flow.engine.context import Engine
 from arco_flow.engine.deploy import load_deployment
-from arco_flow.engine.mailbox import record
+from arco_flow.engine.mailbox import record, record_all
 from arco_flow.engine.objects import load_manifest, load_run, put_immutable
 from arco_flow.engine.partitions import dynamic_keys, dynamic_names
 from arco_flow.engine.present import plan_view, stamp
@@ -272,7 +272,7 @@ async def _open(
         )
     )
     engine.memory.runs.put(str(entity), run)
-    await submit_effects(engine, entity, decision.effects, record)
+    await submit_effects(engine, entity, decision.effects, record_all)
     return run
 
 

@@ -25,8 +25,8 @@ from arco_flow.engine.context import Engine
 from arco_flow.engine.envelopes import build_envelopes
 from arco_flow.ports.tasks import NewTask
 
-Deliver = Callable[[Engine, Entity, Event], Awaitable[object]]
-"""How an event reaches another entity: `mailbox.record`, handed in because folding sends."""
+Deliver = Callable[[Engine, Entity, Sequence[Event]], Awaitable[None]]
+"""How events reach another entity: `mailbox.record_all`, handed in because folding sends."""
 
 
 async def submit_effects(
@@ -42,8 +42,12 @@ async def submit_effects(
         dispatches = [e for e in todo if isinstance(e, DispatchAttempt)]
         if dispatches and await _try(_dispatch(engine, entity, dispatches)):
             _settle(engine, name, dispatches)
+        for target, sends in _by_target(todo).items():
+            events = [send.decoded() for send in sends]
+            if await _try(deliver(engine, Entity.parse(target), events)):
+                _settle(engine, name, sends)
         for effect in todo:
-            work = _work(engine, entity, effect, deliver)
+            work = _work(engine, entity, effect)
             if work is not None and await _try(work):
                 _settle(engine, name, (effect,))
     finally:
@@ -55,11 +59,16 @@ def _settle(engine: Engine, name: str, effects: Sequence[Effect]) -> None:
     engine.memory.settled.setdefault(name, set()).update(effect.id for effect in effects)
 
 
-def _work(
-    engine: Engine, entity: Entity, effect: Effect, deliver: Deliver
-) -> Awaitable[object] | None:
-    if isinstance(effect, SendEvent):
-        return deliver(engine, Entity.parse(effect.entity), effect.decoded())
+def _by_target(effects: Sequence[Effect]) -> dict[str, list[SendEvent]]:
+    """Events by the entity they go to: one fold of an asset takes all that a batch made."""
+    found: dict[str, list[SendEvent]] = {}
+    for effect in effects:
+        if isinstance(effect, SendEvent):
+            found.setdefault(effect.entity, []).append(effect)
+    return found
+
+
+def _work(engine: Engine, entity: Entity, effect: Effect) -> Awaitable[object] | None:
     if isinstance(effect, SetTimer):
         return _set_timer(engine, entity, effect)
     if isinstance(effect, StopAttempt):

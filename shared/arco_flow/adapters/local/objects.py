@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from arco_flow.adapters.local.failures import files_unavailable
-from arco_flow.adapters.local.folders import descend, opened_folder, opened_root, refuse_link
+from arco_flow.adapters.local.folders import Trunks, descend, opened_root, refuse_link
 from arco_flow.adapters.local.staging import clear_staging, staged, staged_file
 from arco_flow.adapters.object_keys import object_key, object_prefix
 from arco_flow.domain.errors import Conflict, InvalidInput
@@ -43,6 +43,7 @@ class LocalObjects:
             clear_staging(os.path.join(self._root, _STAGING))
         except OSError as error:
             raise files_unavailable(error, self._root) from error
+        self._trunks = Trunks(self._root)
 
     def get(self, key: str) -> StoredObject | None:
         """See Objects."""
@@ -135,7 +136,7 @@ class LocalObjects:
     @contextmanager
     def _folder(self, folder: str, key: str, *, create: bool = False) -> Iterator[int | None]:
         try:
-            with opened_folder(self._root, folder, create=create) as fd:
+            with self._trunks.open(folder, create=create) as fd:
                 yield fd
         except OSError as error:
             raise files_unavailable(error, os.path.join(self._root, key)) from error
