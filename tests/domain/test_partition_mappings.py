@@ -272,7 +272,16 @@ def test_wrong_mappings_say_what_is_wrong(
 
 
 @pytest.mark.parametrize(
-    "wire", [{}, {"kind": "identical"}, {"kind": "static", "table": [1]}, [], 5]
+    "wire",
+    [
+        {},
+        {"kind": "identical"},
+        {"kind": "static", "table": [1]},
+        [],
+        5,
+        {"kind": "specific", "keys": "ab"},
+        {"kind": "time_window", "start_offset": 1.5},
+    ],
 )
 def test_malformed_mappings_are_refused(wire: Any) -> None:
     with pytest.raises(InvalidInput):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from arco_flow.domain.errors import DefinitionError, InvalidInput, did_you_mean
 from arco_flow.domain.partitions import (
@@ -146,16 +146,33 @@ def mapping_from_wire(wire: Mapping[str, Any]) -> PartitionMapping:
             )
         return PartitionMapping(
             wire["kind"],
-            int(wire.get("start_offset", 0)),
-            int(wire.get("end_offset", 0)),
-            bool(wire.get("allow_nonexistent_upstream", False)),
-            tuple(wire.get("keys", ())),
-            tuple((up, tuple(down)) for up, down in wire.get("table", ())),
-            tuple((up, down, mapping_from_wire(m)) for up, down, m in wire.get("dims", ())),
-            wire.get("dimension"),
+            _typed(int, wire.get("start_offset", 0)),
+            _typed(int, wire.get("end_offset", 0)),
+            _typed(bool, wire.get("allow_nonexistent_upstream", False)),
+            _texts(wire.get("keys", [])),
+            tuple((_typed(str, up), _texts(down)) for up, down in wire.get("table", [])),
+            tuple(
+                (_typed(str, up), _typed(str, down), mapping_from_wire(part))
+                for up, down, part in wire.get("dims", [])
+            ),
+            None if wire.get("dimension") is None else _typed(str, wire["dimension"]),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InvalidInput(f"malformed partition mapping: {error!r}") from error
+
+
+T = TypeVar("T")
+
+
+def _typed(kind: type[T], value: object) -> T:
+    """The value when it is of exactly that type: true is no integer, 1.0 is none either."""
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(_typed(str, item) for item in _typed(list, value))
 
 
 def infer_mapping(
