@@ -87,8 +87,8 @@ class PlaneClient:
                 if last:
                     raise self._unreachable(error) from error
             else:
-                if status < 400:
-                    return msgspec.json.decode(raw, type=kind)
+                if status < 300:
+                    return _decoded(status, raw, kind)
                 if status != 503 or last:
                     raise _refused(status, raw)
             time.sleep(pause)
@@ -124,6 +124,13 @@ def segment(text: str) -> str:
 
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _decoded(status: int, raw: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.DecodeError as error:
+        raise _refused(status, raw) from error
 
 
 def _refused(status: int, raw: bytes) -> PlaneRefused | PlaneUnreachable:

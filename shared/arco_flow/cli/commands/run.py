@@ -54,10 +54,8 @@ def command(
 def _spec(given: dict[str, Any]) -> RunSpec:
     import secrets
 
-    from arco_flow.domain.durations import parse_duration_ms
     from arco_flow.engine.views import RunSpec
 
-    timeout = given["timeout"]
     return RunSpec(
         selection=given["selection"],
         partitions=list(given["partitions"]),
@@ -67,7 +65,7 @@ def _spec(given: dict[str, Any]) -> RunSpec:
         # A key of our own makes it safe to send the request again when an answer is lost.
         run_key=given["run_key"] or f"cli:{secrets.token_hex(8)}",
         tags=dict(_tag(text) for text in given["tags"]),
-        timeout_ms=parse_duration_ms(timeout, name="--timeout") if timeout else 0,
+        timeout_ms=_milliseconds(given["timeout"]),
     )
 
 
@@ -80,6 +78,16 @@ def _range(text: str | None) -> Any:
     if not dots or not start or not end:
         raise click.UsageError(f"--range '{text}' is not START..END")
     return PartitionRange(start=start, end=end)
+
+
+def _milliseconds(text: str | None) -> int:
+    from arco_flow.domain.durations import parse_duration_ms
+    from arco_flow.domain.errors import InvalidInput
+
+    try:
+        return parse_duration_ms(text, name="--timeout") if text else 0
+    except InvalidInput as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _tag(text: str) -> tuple[str, str]:

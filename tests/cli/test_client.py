@@ -1,0 +1,120 @@
+"""The client against a server that answers by script: what it repeats and what it does not."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from arco_flow.cli.client import PlaneClient, segment
+from arco_flow.cli.failures import PlaneRefused, PlaneUnreachable
+from arco_flow.domain.errors import InvalidInput
+
+OK = (200, b'{"runs":[]}')
+BUSY = (
+    503,
+    b'{"error":{"code":503,"status":"UNAVAILABLE","message":"busy","details":[{"reason":"BUSY"}]}}',
+)
+DROP = (0, b"")
+
+
+@contextmanager
+def plane(*script: tuple[int, bytes]) -> Iterator[tuple[str, list[str]]]:
+    """An address that gives these answers, one connection each, and what it was asked."""
+    asked: list[str] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(5)
+
+    def serve() -> None:
+        for status, body in script:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                raw = connection.recv(65536).decode()
+                while "\r\n\r\n" not in raw:
+                    raw += connection.recv(65536).decode()
+                asked.append(raw)
+                if status:
+                    head = f"HTTP/1.1 {status} x\r\nContent-Length: {len(body)}\r\n"
+                    connection.sendall(f"{head}Connection: close\r\n\r\n".encode() + body)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+    finally:
+        listener.close()
+        thread.join()
+
+
+def lines(asked: list[str]) -> list[str]:
+    return [request.splitlines()[0] for request in asked]
+
+
+def test_reads_are_repeated_when_the_plane_is_busy_or_drops_the_line() -> None:
+    with plane(BUSY, DROP, OK) as (url, asked):
+        assert PlaneClient(url, "t", "w").get("/runs", dict[str, Any]) == {"runs": []}
+        assert lines(asked) == ["GET /v1/workspaces/w/runs HTTP/1.1"] * 3
+
+
+def test_writes_are_repeated_only_when_they_carry_their_own_identity() -> None:
+    with plane(BUSY, OK) as (url, asked):
+        PlaneClient(url, "t", "w").post("/runs", dict[str, Any], {"a": 1}, repeat=True)
+        assert len(asked) == 2
+    with plane(BUSY) as (url, asked):
+        with pytest.raises(PlaneUnreachable, match="busy"):
+            PlaneClient(url, "t", "w").post("/runs", dict[str, Any], {"a": 1})
+        assert len(asked) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 429, 500])
+def test_other_refusals_are_not_repeated(status: int) -> None:
+    body = b'{"error":{"message":"no\\n  fix: so","details":[{"reason":"WHY"}]}}'
+    with plane((status, body)) as (url, asked):
+        with pytest.raises(PlaneRefused, match="no\n  fix: ") as caught:
+            PlaneClient(url, "t", "w").get("/runs", dict[str, Any])
+        assert (caught.value.status, caught.value.reason, len(asked)) == (status, "WHY", 1)
+
+
+def test_a_refused_credential_names_the_variable() -> None:
+    body = b'{"error":{"message":"a valid credential is needed","details":[{"reason":"X"}]}}'
+    with plane((401, body)) as (url, _), pytest.raises(PlaneRefused, match="ARCO_FLOW_TOKEN"):
+        PlaneClient(url, "", "w").get("/runs", dict[str, Any])
+
+
+def test_a_server_that_is_no_plane_is_told_so() -> None:
+    page = (404, b"<html>nothing here</html>")
+    with plane(page) as (url, _), pytest.raises(PlaneRefused, match="not as a plane does"):
+        PlaneClient(url, "", "w").get("/runs", dict[str, Any])
+
+
+def test_an_answer_that_can_not_be_read_is_told_so() -> None:
+    page = (200, b"<html>welcome</html>")
+    with plane(page) as (url, _), pytest.raises(PlaneRefused, match="not as a plane does"):
+        PlaneClient(url, "", "w").get("/runs", dict[str, Any])
+
+
+def test_the_request_carries_token_workspace_and_arguments() -> None:
+    with plane(OK) as (url, asked):
+        client = PlaneClient(f"{url}/base/", "secret", "a b/c")
+        client.get("/runs", dict[str, Any], filter="state = FAILED", wait="", validateOnly=True)
+    assert asked[0].splitlines()[0] == (
+        "GET /base/v1/workspaces/a%20b%2Fc/runs?filter=state+%3D+FAILED&validateOnly=true HTTP/1.1"
+    )
+    assert "authorization: Bearer secret" in asked[0]
+
+
+@pytest.mark.parametrize("url", ["", "localhost:3000", "ftp://x", "http://", "file:///etc/passwd"])
+def test_addresses_that_are_none(url: str) -> None:
+    with pytest.raises(InvalidInput, match="no address of a plane"):
+        PlaneClient(url, "", "w")
+
+
+def test_names_are_one_path_segment() -> None:
+    assert segment("shop.orders[2026-01-01]/../x") == "shop.orders%5B2026-01-01%5D%2F..%2Fx"

@@ -1,0 +1,270 @@
+"""The whole loop by the command line: deploy, run, observe; embedded, and with `dev` running."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import pytest
+from cli_runner import COMMAND, answer, environment, run
+
+ASSETS = """\
+import time
+from pathlib import Path
+
+from arco_flow import DynamicPartitions, PartitionKey, asset
+
+GATE = Path(__file__).with_name("gate")
+
+
+@asset
+def a() -> int:
+    print("hello from a")
+    return 1
+
+
+@asset
+def b(a: int) -> int:
+    return a + 1
+
+
+@asset
+def c(b: int) -> int:
+    return b + 1
+
+
+@asset
+def broken() -> int:
+    raise ValueError("the source is away")
+
+
+@asset
+def held() -> int:
+    GATE.touch()
+    while True:
+        time.sleep(0.02)
+
+
+@asset(partitions=DynamicPartitions("regions"))
+def by_region(region: PartitionKey) -> str:
+    return str(region)
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "shop.py").write_text(ASSETS)
+    (tmp_path / "pyproject.toml").write_text('[tool.arco-flow]\ntarget = "shop.py"\n')
+    return tmp_path
+
+
+class Dev:
+    """A running `arco-flow dev`; next() is its next line of JSON."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [*COMMAND, "dev", "--port", "0", "--json", "--workers", "2"],
+            cwd=folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._lines: Queue[dict[str, Any]] = Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(json.loads(line))
+
+    def next(self, event: str) -> dict[str, Any]:
+        told = self._lines.get(timeout=20)
+        assert told["event"] == event, told
+        return told
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+        self.next("ended")
+        assert self.process.wait(timeout=20) == 0
+
+
+@pytest.fixture
+def dev(project: Path) -> Iterator[Dev]:
+    running = Dev(project)
+    yield running
+    if running.process.poll() is None:
+        running.process.kill()
+    running.process.communicate()
+
+
+def test_m1_smoke_embedded(project: Path) -> None:
+    deployed = answer(project, "deploy", "--workspace=test")
+    assert deployed["manifestId"].startswith("sha256:")
+    first = answer(project, "run", "shop.a", "--workspace=test")
+    assert first["state"] == "SUCCEEDED"
+    assert answer(project, "status", first["runId"], "--workspace=test")["state"] == "SUCCEEDED"
+    keyed = ["run", "shop.a", "--run-key", "test-idempotency-key", "--workspace=test"]
+    assert answer(project, *keyed)["runId"] == answer(project, *keyed)["runId"]
+    logs = run(project, "logs", first["runId"], "--workspace=test")
+    assert "hello from a" in logs.stdout
+    assets = answer(project, "assets", "--workspace=test")["assets"]
+    assert {row["key"]: row["materializedCount"] for row in assets} == {
+        "shop.a": 1,
+        "shop.b": 0,
+        "shop.c": 0,
+        "shop.broken": 0,
+        "shop.held": 0,
+        "shop.by_region": 0,
+    }
+    events = answer(project, "events", first["runId"], "--workspace=test")["events"]
+    touched = {line["event"]["data"].get("task", "") for line in events}
+    assert touched <= {"", "shop.a"}
+    assert not (project / ".arco-flow" / "plane.json").exists(), "withdrawn with the command"
+
+
+def test_run_for_people_shows_progress_a_table_and_the_next_step(project: Path) -> None:
+    done = run(project, "run", "+shop.c")
+    assert "the code has changed: deployed 6 assets (6 added)" in done.stderr
+    assert "SUCCEEDED shop.c" in done.stderr
+    rows = [line.split()[:2] for line in done.stdout.splitlines()]
+    assert ["shop.a", "SUCCEEDED"] in rows
+    assert ["shop.c", "SUCCEEDED"] in rows
+    assert done.stdout.splitlines()[-1] == "next: arco-flow assets"
+    assert "\x1b" not in done.stdout + done.stderr
+    again = run(project, "run", "shop.a")
+    assert "deployed" not in again.stderr, "nothing has changed"
+
+
+def test_a_run_that_fails_is_exit_code_1_and_says_why(project: Path) -> None:
+    done = run(project, "run", "shop.broken", code=1)
+    assert "the source is away" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("next: arco-flow logs run_")
+    assert answer(project, "status")["state"] == "FAILED"
+    failed = answer(project, "runs", "--state", "failed")["runs"]
+    assert len(failed) == 1
+    assert run(project, "status", "--watch", code=1)
+
+
+def test_a_dry_run_shows_the_plan_and_runs_nothing(project: Path) -> None:
+    plan = answer(project, "run", "+shop.b", "--dry-run")
+    assert [task["task"] for task in plan["tasks"]] == ["shop.a", "shop.b"]
+    assert answer(project, "runs")["runs"] == []
+
+
+def test_refusals_name_the_nearest_and_the_way_out(project: Path) -> None:
+    done = run(project, "run", "shop.aa", code=1)
+    assert "did you mean" in done.stderr
+    assert run(project, "run", "shop.by_region", code=1).stderr.count("fix:") == 1
+
+
+def test_interrupting_stops_the_watching_and_says_how_to_end_the_run(project: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "run", "shop.held"],
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    while "RUNNING shop.held" not in process.stderr.readline():
+        assert process.poll() is None
+    # Another terminal finds the plane of this command, and sees its run.
+    seen = answer(project, "status")
+    assert seen["state"] == "RUNNING"
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"arco-flow cancel {seen['runId']}" in told
+    cancelled = answer(project, "cancel", seen["runId"], "--reason", "enough")
+    assert cancelled["state"] in ("CANCELLING", "CANCELLED")
+
+
+def test_dev_serves_follows_the_code_and_ends_gracefully(dev: Dev, project: Path) -> None:
+    ready = dev.next("ready")
+    assert os.stat(ready["tokenFile"]).st_mode & 0o777 == 0o600
+    assert dev.next("deployed")["outcome"]["assetCount"] == 6
+    accepted = answer(project, "run", "+shop.b")
+    assert accepted["created"], "with a lasting plane a run is not waited for"
+    assert answer(project, "status", accepted["runId"], "--watch")["state"] == "SUCCEEDED"
+
+    code = (project / "shop.py").read_text()
+    (project / "shop.py").write_text(code + "\ndef x(:\n")
+    assert "shop.py" in dev.next("broken")["problem"]
+    assert len(answer(project, "assets")["assets"]) == 6, "the deployment before stays"
+    (project / "shop.py").write_text(code.replace("return a + 1", "return a + 2"))
+    changed = dev.next("deployed")
+    assert changed["outcome"]["changed"] == {"shop.b": ["code"]}
+    assert changed["outcome"]["stalePartitions"] == {"shop.b": 1}
+    assert answer(project, "partitions", "list", "shop.b")["partitions"][0]["state"] == "STALE"
+    assert answer(project, "run", "shop.b", "--wait")["state"] == "SUCCEEDED"
+
+    dev.stop()
+    assert not Path(ready["tokenFile"]).exists()
+    assert answer(project, "status")["state"] == "SUCCEEDED", "an embedded plane takes over"
+
+
+def test_dynamic_partitions_are_added_run_and_deleted(dev: Dev, project: Path) -> None:
+    dev.next("ready")
+    dev.next("deployed")
+    added = answer(project, "partitions", "add", "regions", "eu", "us")
+    assert added["partitions"] == ["eu", "us"]
+    done = answer(project, "run", "shop.by_region", "--all-partitions", "--wait")
+    assert done["taskTotal"] == 2
+    left = answer(project, "partitions", "delete", "regions", "eu")
+    assert left["partitions"] == ["us"]
+    assert "did you mean" in run(project, "partitions", "add", "region", "x", code=1).stderr
+    listed = run(project, "partitions", "list", "shop.by_region", "--state", "materialized")
+    assert "us" in listed.stdout
+    dev.stop(signal.SIGINT)
+
+
+def test_a_plane_is_found_by_its_address_and_token(dev: Dev, project: Path, tmp_path: Path) -> None:
+    ready = dev.next("ready")
+    dev.next("deployed")
+    token = json.loads(Path(ready["tokenFile"]).read_bytes())["token"]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    remote = {"ARCO_FLOW_URL": ready["url"], "ARCO_FLOW_TOKEN": token}
+    assert len(answer(elsewhere, "assets", **remote)["assets"]) == 6
+    refused = run(elsewhere, "assets", code=1, ARCO_FLOW_URL=ready["url"])
+    assert "ARCO_FLOW_TOKEN" in refused.stderr
+    wrong = run(elsewhere, "assets", "--workspace", "other", code=1, **remote)
+    assert "no such workspace" in wrong.stderr
+    mismatch = run(project, "assets", "--workspace", "other", code=1)
+    assert "serves workspace 'default'" in mismatch.stderr
+    taken = run(project, "dev", "--port", ready["url"].rpartition(":")[2], code=3)
+    assert "in use" in taken.stderr
+    dev.stop()
+
+
+def test_a_plane_file_of_a_plane_that_crashed_is_passed_over(dev: Dev, project: Path) -> None:
+    ready = dev.next("ready")
+    dev.next("deployed")
+    dev.process.kill()
+    dev.process.wait()
+    assert Path(ready["tokenFile"]).exists()
+    assert len(answer(project, "assets")["assets"]) == 6
+
+
+def test_logs_are_followed_to_the_end_of_the_run(dev: Dev, project: Path) -> None:
+    dev.next("ready")
+    dev.next("deployed")
+    accepted = answer(project, "run", "shop.a")
+    followed = run(project, "logs", accepted["runId"], "--follow", "--json")
+    assert [json.loads(line)["message"] for line in followed.stdout.splitlines()] == [
+        "hello from a"
+    ]
+    one = answer(project, "logs", accepted["runId"], "--task", "shop.a")
+    assert [line["task"] for line in one["lines"]] == ["shop.a"]
+    dev.stop()
