@@ -1,9 +1,10 @@
 import json
-import pathlib
 
 import pytest
-from version_store import PREFIX, DictObjects, commit
+from version_store import PREFIX, commit, damage
 
+from arco_flow.adapters.local.objects import LocalObjects
+from arco_flow.adapters.memory.objects import MemoryObjects
 from arco_flow.domain.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from arco_flow.io.base import InputSource, OutputInfo, OutputTarget, VersionDamaged
 from arco_flow.io.commit import COMMIT_NAME, marker_of, read_commit, write_commit
@@ -26,18 +27,18 @@ def _marker(attempt_id: str, output: OutputInfo | None = None):
 
 
 def test_a_version_without_marker_does_not_exist():
-    objects = DictObjects()
+    objects = MemoryObjects()
     save_value([1], OutputTarget(objects, PREFIX, "a.b"))
-    assert objects.data
+    assert objects.list(PREFIX)
     with pytest.raises(NotFound, match="no commit marker"):
         load_value(objects, PREFIX, list, asset="a.b")
 
 
 def test_the_marker_holds_what_readers_need():
-    objects = DictObjects()
+    objects = MemoryObjects()
     _, output = save_value([1], OutputTarget(objects, PREFIX, "a.b"))
     write_commit(objects, PREFIX, _marker("att_1", output))
-    document = json.loads(objects.data[PREFIX + COMMIT_NAME])
+    document = json.loads(objects.get(PREFIX + COMMIT_NAME).data)
     assert document["version"] == 1
     assert document["files"] == [
         {"name": "data.json", "size": 3, "sha256": document["files"][0]["sha256"]}
@@ -48,20 +49,20 @@ def test_the_marker_holds_what_readers_need():
 
 
 def test_committing_again_is_success_for_the_same_attempt_and_keeps_the_first():
-    objects = DictObjects()
+    objects = MemoryObjects()
     first = write_commit(objects, PREFIX, _marker("att_1"))
     again = marker_of(OutputInfo(), io="json", attempt_id="att_1", attempt=1, run_id="", task="")
     assert write_commit(objects, PREFIX, again) == first
 
 
 def test_committing_a_folder_of_another_attempt_is_refused():
-    objects = DictObjects()
+    objects = MemoryObjects()
     write_commit(objects, PREFIX, _marker("att_1"))
     with pytest.raises(Conflict, match="att_1"):
         write_commit(objects, PREFIX, _marker("att_2"))
 
 
-class _LandsButFails(DictObjects):
+class _LandsButFails(MemoryObjects):
     """Every create is applied and then answered with an error, once per key."""
 
     def put_if_absent(self, key: str, data: bytes) -> int | None:
@@ -71,7 +72,7 @@ class _LandsButFails(DictObjects):
         return created
 
 
-class _Fails(DictObjects):
+class _Fails(MemoryObjects):
     def put_if_absent(self, key: str, data: bytes) -> int | None:
         raise OutcomeUnknown("connection lost before the request")
 
@@ -90,26 +91,22 @@ def test_an_unknown_outcome_that_did_not_land_stays_unknown():
 
 
 @pytest.mark.parametrize("local", [False, True])
-def test_a_damaged_file_is_noticed(local, tmp_path: pathlib.Path):
-    objects = DictObjects(tmp_path if local else None)
-    source_prefix = PREFIX + "data.json"
+def test_a_damaged_file_is_noticed(local, tmp_path):
+    objects = LocalObjects(tmp_path) if local else MemoryObjects()
     commit(objects, [1, 2])
-    for damage, message in ((b"[1,3]", "SHA-256"), (b"[1]", "bytes")):
-        objects.data[source_prefix] = damage
-        (tmp_path / source_prefix).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / source_prefix).write_bytes(damage)
-        source = InputSource(objects, PREFIX, read_commit(objects, PREFIX), "a.b")
+    source = InputSource(objects, PREFIX, read_commit(objects, PREFIX), "a.b")
+    for content, message in ((b"[1,3]", "SHA-256"), (b"[1]", "bytes")):
+        damage(objects, "data.json", content)
         with pytest.raises(VersionDamaged, match=message):
             source.open(source.file())
-    del objects.data[source_prefix]
-    (tmp_path / source_prefix).unlink()
+    objects.delete(PREFIX + "data.json")
     with pytest.raises(VersionDamaged, match="is missing"):
         source.open(source.file())
 
 
 def test_an_unreadable_marker_is_damage():
-    objects = DictObjects()
-    objects.data[PREFIX + COMMIT_NAME] = b"{"
+    objects = MemoryObjects()
+    objects.put_if_absent(PREFIX + COMMIT_NAME, b"{")
     with pytest.raises(VersionDamaged, match="unreadable"):
         read_commit(objects, PREFIX)
 
@@ -139,14 +136,14 @@ class PairIO:
 
 def test_a_users_io_is_chosen_by_class_and_by_name():
     register_io(PairIO(), _Pair)
-    objects = DictObjects()
+    objects = MemoryObjects()
     marker = commit(objects, _Pair(1, 2), annotation=_Pair)
     assert (marker.io, marker.metadata) == ("pair", {"sum": 3})
     assert marker.content_hash.startswith("sha256:")
     loaded = load_value(objects, PREFIX, _Pair)
     assert isinstance(loaded, _Pair)
     assert (loaded.left, loaded.right) == (1, 2)
-    assert commit(DictObjects(), _Pair(1, 2), io="pair").io == "pair"
+    assert commit(MemoryObjects(), _Pair(1, 2), io="pair").io == "pair"
 
 
 def test_the_names_of_built_in_ios_are_taken():
@@ -163,4 +160,4 @@ def test_the_names_of_built_in_ios_are_taken():
 
 def test_data_files_can_not_take_the_name_of_a_marker():
     with pytest.raises(InvalidInput, match="kept for markers"):
-        OutputTarget(DictObjects(), PREFIX, "a.b").put(COMMIT_NAME, b"")
+        OutputTarget(MemoryObjects(), PREFIX, "a.b").put(COMMIT_NAME, b"")

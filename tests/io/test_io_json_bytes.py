@@ -8,8 +8,9 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from version_store import PREFIX, DictObjects, commit, round_trip
+from version_store import PREFIX, commit, round_trip
 
+from arco_flow.adapters.memory.objects import MemoryObjects
 from arco_flow.io.base import ValueRefused
 from arco_flow.io.registry import io_for_annotation, load_value
 
@@ -71,30 +72,30 @@ class Model:
     ],
 )
 def test_values_come_back_as_annotated(value, annotation):
-    assert round_trip(value, annotation, objects=DictObjects()) == value
+    assert round_trip(value, annotation, objects=MemoryObjects()) == value
 
 
 def test_without_annotation_json_comes_back_in_its_own_types():
-    assert round_trip((1, {"k": Point(3)}), Any, objects=DictObjects()) == [
+    assert round_trip((1, {"k": Point(3)}), Any, objects=MemoryObjects()) == [
         1,
         {"k": {"x": 3, "label": "p"}},
     ]
 
 
 def test_a_dictionary_keeps_its_order():
-    objects = DictObjects()
+    objects = MemoryObjects()
     assert list(round_trip({"z": 1, "a": 2}, dict, objects=objects)) == ["z", "a"]
 
 
 def test_models_are_dumped_and_validated():
-    objects = DictObjects()
+    objects = MemoryObjects()
     loaded = round_trip([Model(7)], list[Model], objects=objects)
     assert loaded[0].n == 7
     assert load_value(objects, PREFIX, list[dict[str, int]]) == [{"n": 7}]
 
 
 def test_a_model_that_does_not_validate_names_the_path():
-    objects = DictObjects()
+    objects = MemoryObjects()
     commit(objects, [{"n": "seven"}])
     with pytest.raises(ValueRefused, match=r"n must be a whole number - at `\$\[0\]`"):
         load_value(objects, PREFIX, list[Model], asset="a.b")
@@ -102,14 +103,14 @@ def test_a_model_that_does_not_validate_names_the_path():
 
 def test_numpy_and_dict_subclasses_become_plain():
     value = {"n": np.int64(3), "f": np.float64(0.5), "v": np.array([1, 2]), "c": [np.bool_(True)]}
-    assert round_trip(value, dict, objects=DictObjects()) == {
+    assert round_trip(value, dict, objects=MemoryObjects()) == {
         "n": 3,
         "f": 0.5,
         "v": [1, 2],
         "c": [True],
     }
     counts = collections.Counter("aab")
-    assert round_trip(counts, dict[str, int], objects=DictObjects()) == {"a": 2, "b": 1}
+    assert round_trip(counts, dict[str, int], objects=MemoryObjects()) == {"a": 2, "b": 1}
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_numpy_and_dict_subclasses_become_plain():
 )
 def test_what_json_can_not_hold_is_refused_naming_the_place(value, path):
     with pytest.raises(ValueRefused, match=path):
-        commit(DictObjects(), value, io="json")
+        commit(MemoryObjects(), value, io="json")
 
 
 def test_deep_nesting_is_refused():
@@ -135,11 +136,11 @@ def test_deep_nesting_is_refused():
     for _ in range(100):
         value = [value]
     with pytest.raises(ValueRefused, match="nested deeper"):
-        commit(DictObjects(), value)
+        commit(MemoryObjects(), value)
 
 
 def test_a_document_that_does_not_fit_names_asset_annotation_and_path():
-    objects = DictObjects()
+    objects = MemoryObjects()
     commit(objects, [{"x": 1}, {"x": "no"}])
     with pytest.raises(ValueRefused) as caught:
         load_value(objects, PREFIX, list[Point], asset="sales.points")
@@ -150,7 +151,7 @@ def test_a_document_that_does_not_fit_names_asset_annotation_and_path():
 
 
 def test_a_document_is_no_frame():
-    objects = DictObjects()
+    objects = MemoryObjects()
     commit(objects, [{"x": 1}])
     with pytest.raises(ValueRefused, match="no data frame"):
         load_value(objects, PREFIX, pl.DataFrame)
@@ -158,40 +159,40 @@ def test_a_document_is_no_frame():
 
 def test_equal_values_have_equal_hashes_also_with_sets():
     names = {f"n{index}" for index in range(50)}
-    first = commit(DictObjects(), {"s": names})
-    second = commit(DictObjects(), {"s": {f"n{index}" for index in reversed(range(50))}})
+    first = commit(MemoryObjects(), {"s": names})
+    second = commit(MemoryObjects(), {"s": {f"n{index}" for index in reversed(range(50))}})
     assert first.content_hash == second.content_hash
     assert first.schema_hash == ""
 
 
 def test_rows_of_a_list_are_counted():
-    assert commit(DictObjects(), [1, 2, 3]).row_count == 3
-    assert commit(DictObjects(), {"a": 1}).row_count is None
+    assert commit(MemoryObjects(), [1, 2, 3]).row_count == 3
+    assert commit(MemoryObjects(), {"a": 1}).row_count is None
 
 
 @pytest.mark.parametrize("type_", [bytes, bytearray])
 def test_bytes_come_back_as_asked(type_):
-    loaded = round_trip(b"\x00\xff", type_, annotation=bytes, objects=DictObjects())
+    loaded = round_trip(b"\x00\xff", type_, annotation=bytes, objects=MemoryObjects())
     assert type(loaded) is type_
     assert loaded == b"\x00\xff"
 
 
 def test_memoryviews_are_stored_as_bytes():
-    assert round_trip(memoryview(b"ab"), None, objects=DictObjects()) == b"ab"
+    assert round_trip(memoryview(b"ab"), None, objects=MemoryObjects()) == b"ab"
 
 
 def test_bytes_asked_as_text_are_refused():
-    objects = DictObjects()
+    objects = MemoryObjects()
     commit(objects, b"x")
     with pytest.raises(ValueRefused, match="asks for str"):
         load_value(objects, PREFIX, str)
 
 
 def test_no_value_writes_only_the_marker():
-    objects = DictObjects()
+    objects = MemoryObjects()
     marker = commit(objects, None, annotation=None)
     assert marker.io == "none"
-    assert list(objects.data) == [PREFIX + "_commit"]
+    assert [meta.key for meta in objects.list(PREFIX)] == [PREFIX + "_commit"]
     assert load_value(objects, PREFIX, Any) is None
     assert load_value(objects, PREFIX, dict | None) is None
     with pytest.raises(ValueRefused, match="produced no value"):
@@ -200,7 +201,7 @@ def test_no_value_writes_only_the_marker():
 
 def test_a_value_of_an_asset_without_one_is_refused():
     with pytest.raises(ValueRefused, match="would be lost"):
-        commit(DictObjects(), 1, annotation=None)
+        commit(MemoryObjects(), 1, annotation=None)
 
 
 def test_annotations_choose_between_json_bytes_and_none():
@@ -215,3 +216,14 @@ def test_annotations_choose_between_json_bytes_and_none():
     assert io_for_annotation(None) == "none"
     assert io_for_annotation(int | str) == "json"
     assert io_for_annotation(Plain) == "auto"
+
+
+def test_text_of_a_class_of_its_own_is_text() -> None:
+    """A partition key is a str subclass: as a value and as a key it is stored as text."""
+    from arco_flow import PartitionKey
+    from arco_flow.io.json_io import _plain
+
+    key = PartitionKey("2026-01-31")
+    stored = _plain({key: [key], "other": key}, "$", 0)
+    assert stored == {"2026-01-31": ["2026-01-31"], "other": "2026-01-31"}
+    assert {type(name) for name in stored} == {str}

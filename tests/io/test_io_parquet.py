@@ -6,8 +6,10 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from version_store import PREFIX, DictObjects, commit, round_trip
+from version_store import PREFIX, commit, round_trip
 
+from arco_flow.adapters.local.objects import LocalObjects
+from arco_flow.adapters.memory.objects import MemoryObjects
 from arco_flow.domain.errors import Conflict
 from arco_flow.io.base import OutputTarget, ValueRefused
 from arco_flow.io.parquet import ParquetIO
@@ -33,7 +35,7 @@ RICH = pl.DataFrame(
 
 @pytest.fixture(params=["bytes", "local files"])
 def objects(request, tmp_path):
-    return DictObjects(tmp_path if request.param == "local files" else None)
+    return LocalObjects(tmp_path) if request.param == "local files" else MemoryObjects()
 
 
 def test_a_polars_frame_comes_back_equal(objects):
@@ -62,7 +64,7 @@ def test_polars_to_pandas_and_back(objects):
     assert list(frame.columns) == RICH.columns
     assert frame["name"].isna().tolist() == [False, True, False]
     assert frame["on"][0] == dt.date(2026, 1, 1)
-    back = round_trip(frame, pl.DataFrame, objects=DictObjects())
+    back = round_trip(frame, pl.DataFrame, objects=MemoryObjects())
     assert back["name"].to_list() == ["a", None, "ü"]
     assert back["items"].to_list() == [[1, 2], [], None]
 
@@ -80,8 +82,8 @@ def test_pyarrow_tables_batches_and_readers(objects):
     assert load_value(objects, PREFIX, pa.RecordBatch).num_rows == 3
     assert load_value(objects, PREFIX, pa.RecordBatchReader).read_all().num_rows == 3
     batch = table.to_batches()[0]
-    assert commit(DictObjects(), batch).row_count == 3
-    assert commit(DictObjects(), table.to_reader()).row_count == 3
+    assert commit(MemoryObjects(), batch).row_count == 3
+    assert commit(MemoryObjects(), table.to_reader()).row_count == 3
 
 
 @pytest.mark.parametrize("annotation", [pl.DataFrame, pd.DataFrame, pa.Table, pa.RecordBatch])
@@ -107,17 +109,17 @@ def test_optional_and_annotated_frames_are_understood(objects):
 
 
 def test_equal_frames_have_equal_hashes():
-    first = commit(DictObjects(), RICH)
-    second = commit(DictObjects(), RICH.clone())
-    other = commit(DictObjects(), RICH.with_columns(pl.lit(1).alias("more")))
+    first = commit(MemoryObjects(), RICH)
+    second = commit(MemoryObjects(), RICH.clone())
+    other = commit(MemoryObjects(), RICH.with_columns(pl.lit(1).alias("more")))
     assert first.content_hash == second.content_hash != other.content_hash
     assert first.schema_hash == second.schema_hash != other.schema_hash
     assert first.content_hash == "sha256:" + first.files[0].sha256
 
 
 def test_a_schema_is_named_alike_whoever_wrote_it():
-    by_polars = commit(DictObjects(), RICH)
-    by_arrow = commit(DictObjects(), RICH.to_arrow())
+    by_polars = commit(MemoryObjects(), RICH)
+    by_arrow = commit(MemoryObjects(), RICH.to_arrow())
     assert by_polars.schema == by_arrow.schema
     assert by_polars.schema_hash == by_arrow.schema_hash
     assert dict(by_polars.schema)["at"] == "timestamp[us, UTC]"
@@ -138,12 +140,12 @@ def test_schema_names_of_rarer_types_agree():
             "z": [None],
         }
     )
-    assert commit(DictObjects(), frame).schema == commit(DictObjects(), frame.to_arrow()).schema
+    assert commit(MemoryObjects(), frame).schema == commit(MemoryObjects(), frame.to_arrow()).schema
 
 
 def test_the_wrong_value_is_refused_with_a_mend():
     with pytest.raises(ValueRefused) as caught:
-        commit(DictObjects(), {"x": 1}, annotation=pl.DataFrame)
+        commit(MemoryObjects(), {"x": 1}, annotation=pl.DataFrame)
     text = str(caught.value)
     assert "'a.b' returned dict" in text
     assert "chosen by the return annotation polars.DataFrame" in text
@@ -152,18 +154,18 @@ def test_the_wrong_value_is_refused_with_a_mend():
 
 def test_none_for_a_frame_says_what_to_annotate():
     with pytest.raises(ValueRefused, match="-> None"):
-        commit(DictObjects(), None, annotation=pl.DataFrame)
+        commit(MemoryObjects(), None, annotation=pl.DataFrame)
 
 
 def test_a_series_is_told_to_become_a_frame():
     with pytest.raises(ValueRefused, match="to_frame"):
-        ParquetIO().save(pl.Series([1]), OutputTarget(DictObjects(), PREFIX, "a.b"))
+        ParquetIO().save(pl.Series([1]), OutputTarget(MemoryObjects(), PREFIX, "a.b"))
 
 
 def test_a_frame_that_parquet_can_not_hold_is_refused():
     mixed = pd.DataFrame({"x": [1, "a", object()]})
     with pytest.raises(ValueRefused, match="can not be written as Parquet"):
-        commit(DictObjects(), mixed)
+        commit(MemoryObjects(), mixed)
 
 
 def test_a_frame_asked_as_a_list_is_refused(objects):

@@ -8,6 +8,7 @@ text and come back as the annotation says (`dict[int, str]`).
 from __future__ import annotations
 
 import math
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -64,9 +65,12 @@ def _plain(value: Any, path: str, depth: int) -> object:
         return value
     if isinstance(value, float):
         return _finite(float(value), path)
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return str.__str__(value)
     if depth > MAX_DEPTH:
         raise _Unstorable(f"nested deeper than {MAX_DEPTH} levels at `{path}`", "flatten it")
     if kind is dict:
+        value = {_text_key(key): item for key, item in value.items()}
         _check_keys(value, path)
         return {key: _plain(item, f"{path}.{key}", depth + 1) for key, item in value.items()}
     if kind is list or kind is tuple:
@@ -86,6 +90,11 @@ _MEND = (
     "return dicts, lists, scalars, dataclasses, msgspec.Structs or pydantic models; a frame for "
     "tables, bytes for anything else"
 )
+
+
+def _text_key(key: object) -> object:
+    """A key without a class of its own: a partition key is a str that the encoder knows not."""
+    return str.__str__(key) if isinstance(key, str) and not isinstance(key, Enum) else key
 
 
 def _check_keys(value: dict[object, object], path: str) -> None:

@@ -20,7 +20,7 @@ from arco_flow.worker.capture import Capture
 from arco_flow.worker.code import Code, load_code
 from arco_flow.worker.dispatch import Dispatcher
 from arco_flow.worker.execute import Surroundings
-from arco_flow.worker.heartbeat import Heartbeats
+from arco_flow.worker.heartbeat import HEARTBEAT_TIMEOUT_SECONDS, Heartbeats
 from arco_flow.worker.interrupt import Interrupter
 from arco_flow.worker.redaction import Redactor
 from arco_flow.worker.runtime import AttemptRunner, give_up
@@ -66,7 +66,9 @@ def _runner(
         code=code,
         objects=LocalObjects(options.objects),
         heartbeats=Heartbeats(
-            CallbackClient(orphaned=orphaned), interrupter, partial(give_up, capture, say)
+            CallbackClient(orphaned=orphaned, timeout_seconds=HEARTBEAT_TIMEOUT_SECONDS),
+            interrupter,
+            partial(give_up, capture, say),
         ),
         interrupter=interrupter,
         redactor=redactor,

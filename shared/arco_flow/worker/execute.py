@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -39,6 +39,7 @@ from arco_flow.worker.interrupt import Interrupted, Interrupter, TimeoutInterrup
 from arco_flow.worker.redaction import Redactor
 from arco_flow.worker.report import (
     Meter,
+    bounded_checks,
     bounded_metadata,
     check_reports,
     output_report,
@@ -246,11 +247,14 @@ class Execution:
             run_id=envelope.run_id,
             task=short_task(payload.asset_key, payload.partition_name),
             checks=check_reports(self._checks, self._around.redactor),
-            metadata=plain_metadata(context.metadata) if context is not None else {},
+            metadata=self._plain(context.metadata) if context is not None else {},
             code_version_id=payload.code_version_id,
             created_at=utc_now(),
         )
         return write_commit(self._around.objects, self._prefix, marker)
+
+    def _plain(self, metadata: Mapping[str, object]) -> dict[str, object]:
+        return plain_metadata(metadata, self._around.redactor)
 
     def _failed(self, error: BaseException) -> CompletedRequest:
         stop = error if isinstance(error, Interrupted) else self._around.interrupter.wanted
@@ -258,7 +262,7 @@ class Execution:
             return self._stopped(stop)
         output: dict[str, object] | None = None
         if isinstance(error, Failure) and error.metadata:
-            output = {"metadata": bounded_metadata(plain_metadata(error.metadata))}
+            output = {"metadata": bounded_metadata(self._plain(error.metadata))}
         told = task_error(error, self._phase, self._around.redactor)
         return self._report("FAILED", error=told, output=output)
 
@@ -274,6 +278,7 @@ class Execution:
         output: dict[str, object] | None = None,
         error: TaskError | None = None,
     ) -> CompletedRequest:
+        checks = check_reports(self._checks, self._around.redactor)
         return CompletedRequest(
             attempt=self._envelope.attempt,
             attempt_id=self._envelope.attempt_id,
@@ -284,7 +289,7 @@ class Execution:
             output=output,
             error=error,
             metrics=self._meter.metrics(),
-            checks=check_reports(self._checks, self._around.redactor) or None,
+            checks=bounded_checks(checks) or None,
         )
 
 

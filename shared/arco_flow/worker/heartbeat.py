@@ -19,6 +19,8 @@ from arco_flow.worker.interrupt import CancelInterrupt, Interrupted, Interrupter
 
 SHORTEST_INTERVAL_SECONDS = 5.0
 LONGEST_INTERVAL_SECONDS = 60.0
+HEARTBEAT_TIMEOUT_SECONDS = 10.0
+"""A heartbeat that hangs must not keep the thread from a time-out for long."""
 _OVER = frozenset({401, 403, 404, 409, 410})
 
 

@@ -15,12 +15,16 @@ import msgspec
 
 from arco_flow.io.commit import CommitMarker
 from arco_flow.sdk.execution import CheckOutcome
+from arco_flow.worker.failures import shorten
 from arco_flow.worker.redaction import Redactor
 
 MAX_METADATA_BYTES = 64 * 1024
 """Metadata beyond this stays in the version's marker; the report says so. Reports are kept in
 the ledger, whose documents are bounded."""
+MAX_CHECK_BYTES = 4 * 1024
+"""Bounds each of a check's texts and its metadata, likewise."""
 MAX_FILES = 100
+MAX_NESTING = 8
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -73,17 +77,21 @@ def output_report(marker: CommitMarker, prefix: str) -> dict[str, Any]:
     return report
 
 
-def bounded_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def bounded_metadata(
+    metadata: Mapping[str, Any], limit_bytes: int = MAX_METADATA_BYTES
+) -> dict[str, Any]:
     """The metadata, or a note of its size when it is too large for a report."""
+    if not metadata:
+        return {}
     size = len(msgspec.json.encode(metadata))
-    if size <= MAX_METADATA_BYTES:
+    if size <= limit_bytes:
         return dict(metadata)
-    note = f"{size} bytes of metadata are kept in the version's _commit; over the report's limit"
+    note = f"{size} bytes of metadata; a report holds {limit_bytes}, the version's _commit all"
     return {"arco_flow/omitted": note}
 
 
 def check_reports(outcomes: Sequence[CheckOutcome], redactor: Redactor) -> list[dict[str, Any]]:
-    """`checks` of the callback and of the marker, in the order of their declaration."""
+    """Results of checks in the order of their declaration, as the version's marker keeps them."""
     return [
         {
             "name": outcome.name,
@@ -91,28 +99,43 @@ def check_reports(outcomes: Sequence[CheckOutcome], redactor: Redactor) -> list[
             "severity": outcome.severity,
             "blocking": outcome.blocking,
             "description": redactor.clean(outcome.description),
-            "metadata": bounded_metadata(plain_metadata(outcome.metadata)),
+            "metadata": plain_metadata(outcome.metadata, redactor),
             "error": redactor.clean(outcome.error),
         }
         for outcome in outcomes
     ]
 
 
-def plain_metadata(metadata: Mapping[str, object]) -> dict[str, Any]:
-    """Metadata in JSON's types; what has no JSON form is shown as text."""
-    return {str(name): _plain(value, 0) for name, value in metadata.items()}
+def bounded_checks(checks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """`checks` of the callback: as in the marker, within the bounds of a report."""
+    return [
+        {
+            **check,
+            "description": shorten(check["description"], MAX_CHECK_BYTES),
+            "metadata": bounded_metadata(check["metadata"], MAX_CHECK_BYTES),
+            "error": shorten(check["error"], MAX_CHECK_BYTES),
+        }
+        for check in checks
+    ]
 
 
-def _plain(value: object, depth: int) -> Any:
-    if value is None or isinstance(value, bool | str):
+def plain_metadata(metadata: Mapping[str, object], redactor: Redactor) -> dict[str, Any]:
+    """Metadata in JSON's types, without secrets; what has no JSON form is shown as text."""
+    return {str(name): _plain(value, redactor, 0) for name, value in metadata.items()}
+
+
+def _plain(value: object, redactor: Redactor, depth: int) -> Any:
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return redactor.clean(value)
     if isinstance(value, int):
         # JavaScript and the ledger's columns hold 64 bits.
         return int(value) if -(2**63) <= value < 2**63 else str(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(value)
-    if depth < 8 and isinstance(value, Mapping):
-        return {str(name): _plain(item, depth + 1) for name, item in value.items()}
-    if depth < 8 and isinstance(value, list | tuple):
-        return [_plain(item, depth + 1) for item in value]
-    return str(value)
+    if depth < MAX_NESTING and isinstance(value, Mapping):
+        return {str(name): _plain(item, redactor, depth + 1) for name, item in value.items()}
+    if depth < MAX_NESTING and isinstance(value, list | tuple):
+        return [_plain(item, redactor, depth + 1) for item in value]
+    return redactor.clean(str(value))
