@@ -119,6 +119,8 @@ class _Resolver:
                 found[name] = mapping
                 continue
             key = name if isinstance(name, str) else getattr(name, "key", None)
+            if isinstance(key, str) and "." not in key:
+                key = self.catalog.find_named(key, self.asset) or key
             if key not in keys:
                 shown = key if isinstance(key, str) else repr(name)
                 hint = did_you_mean(shown, [*parameters, *sorted(keys)])

@@ -12,7 +12,7 @@ from inspect import get_annotations
 from typing import Any, ClassVar, dataclass_transform
 
 from arco_flow.domain.errors import DefinitionError, did_you_mean
-from arco_flow.sdk.env import EnvValue, env, is_readable, reveal, secret
+from arco_flow.sdk.env import EnvValue, is_readable, reveal
 
 _MISSING: Any = object()
 
@@ -55,7 +55,7 @@ class _Field:
         )
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(env, secret))
+@dataclass_transform(kw_only_default=True)
 class Resource:
     """Base of users' resources: annotated fields become keyword arguments.
 
@@ -66,7 +66,7 @@ class Resource:
 
     A parameter annotated `shop: Shop` receives it: the instance given to
     `Definitions(resources=[…])` or standing at module level, else `Shop()`. Fields may be
-    resources themselves. Override `open` and `close` (plain or async) to hold a connection;
+    resources themselves (`shop: Shop = Shop()`), and are filled alike. Override `open` and `close` (plain or async) to hold a connection;
     opened once per worker process, after its fields' resources, closed in the opposite order.
 
     Raises DefinitionError for unknown, missing or positional arguments.
@@ -148,13 +148,14 @@ class Resource:
         return found
 
     def inject(self, name: str, resource: Resource) -> None:
-        """Fill a field that was left to its type, when the definitions say with what."""
-        if self._given[name] is _MISSING:
+        """Fill a resource field that was left to its class, when definitions say with what."""
+        if self.is_left_open(name):
             self._read[name] = resource
 
-    def is_default(self, name: str) -> bool:
-        """Whether nothing was passed for a field that has no default."""
-        return self._given[name] is _MISSING
+    def is_left_open(self, name: str) -> bool:
+        """Whether a resource field was not passed, so that definitions may fill it."""
+        value, default = self._given[name], self._fields[name].default
+        return value is _MISSING or (value is default and isinstance(value, Resource))
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={self._shown(name)}" for name in self._fields)

@@ -113,11 +113,18 @@ class ResourceSet:
     def _nested(self, resource: Resource) -> list[Resource]:
         found = []
         for name, type_ in type(resource).field_types().items():
-            if resource.is_default(name):
-                resource.inject(name, self.find(type_))
-            if isinstance(type_, type) and issubclass(type_, Resource):
-                found.append(getattr(resource, name))
+            if not (isinstance(type_, type) and issubclass(type_, Resource)):
+                continue
+            if resource.is_left_open(name):
+                resource.inject(name, self._stand_in(getattr(resource, name, None), type_))
+            found.append(getattr(resource, name))
         return found
+
+    def _stand_in(self, default: Resource | None, kind: type[Resource]) -> Resource:
+        """What the definitions name for a class, else the field's own default."""
+        if default is not None:
+            self._by_class.setdefault(type(default), default)
+        return self.find(kind)
 
 
 def _call(resource: Resource, method: str) -> None:
