@@ -559,7 +559,20 @@ def test_sigterm_ends_an_idle_worker(bench):
         assert worker.process.wait(20) == 0
 
 
-def test_a_busy_worker_whose_plane_dies_reports_and_exits(bench):
+def test_an_attempt_whose_plane_dies_is_stopped_and_not_reported(bench):
+    target = bench.write(HEAD + BLOCKED)
+    with bench.worker(target) as worker:
+        worker.send(bench.envelope("sales.waits", heartbeatIntervalMs=20))
+        bench.server.next("heartbeat")
+        worker.socket.close()
+        assert worker.process.wait(20) == 0
+    assert (bench.root / "cleaned").exists()
+    assert bench.marker("sales.waits") is None
+    kinds = {bench.server.calls.get()[1] for _ in range(bench.server.calls.qsize())}
+    assert kinds <= {"heartbeat"}
+
+
+def test_an_attempt_that_ends_while_the_plane_closes_is_reported(bench):
     target = bench.write(HEAD + PIPED)
     make_pipes(bench)
     with bench.worker(target) as worker:

@@ -69,6 +69,7 @@ def _runner(
             CallbackClient(orphaned=orphaned, timeout_seconds=HEARTBEAT_TIMEOUT_SECONDS),
             interrupter,
             partial(give_up, capture, say),
+            orphaned,
         ),
         interrupter=interrupter,
         redactor=redactor,

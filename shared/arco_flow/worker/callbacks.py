@@ -31,8 +31,9 @@ from arco_flow.worker.http1 import Message
 
 STARTED_BUDGET_SECONDS = 60.0
 """A claim that takes longer is worthless: the plane has long dispatched again."""
-ORPHAN_BUDGET_SECONDS = 60.0
-"""How long a worker whose plane is gone goes on trying, in case that the plane comes back."""
+ORPHAN_BUDGET_SECONDS = 5.0
+"""How long a worker whose plane hung up goes on trying: only a plane that is still closing can
+listen, a new one has given the attempt to another worker."""
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 15.0
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})

@@ -63,6 +63,8 @@ class Heartbeats:
 
     on_stuck(attempt, reason): user code went on for the cancel grace after it was told to stop;
     the process can not be used any more.
+    orphaned: tells whether the plane that dispatched is gone. Its successor gives the attempt to
+    another worker, so going on would only do the work, and its side effects, twice.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class Heartbeats:
         client: CallbackClient,
         interrupter: Interrupter,
         on_stuck: Callable[[Attempt, Interrupted], None],
+        orphaned: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._orphaned = orphaned
         self._client = client
         self._interrupter = interrupter
         self._on_stuck = on_stuck
@@ -157,7 +161,10 @@ class Heartbeats:
         if now >= attempt.next_beat:
             # Also of an attempt that shall stop: the plane still waits for its report.
             attempt.next_beat = now + attempt.interval
-            self._obey(attempt, self._beat(attempt))
+            if self._orphaned():
+                self._abandon(attempt, "the plane is gone")
+            else:
+                self._obey(attempt, self._beat(attempt))
 
     def _beat(self, attempt: Attempt) -> Answer:
         return self._client.heartbeat(
@@ -171,9 +178,13 @@ class Heartbeats:
         if isinstance(answer, CallbackResponse) and answer.should_cancel:
             self._stop(attempt, CancelInterrupt(answer.cancel_reason or "cancelled"))
         elif isinstance(answer, Refused) and answer.status in _OVER:
+            self._abandon(attempt, f"{answer.error} ({answer.status})")
+
+    def _abandon(self, attempt: Attempt, reason: str) -> None:
+        if not attempt.settled:
             attempt.refused = True
-            attempt.next_beat = math.inf
-            self._stop(attempt, CancelInterrupt(f"{answer.error} ({answer.status})"))
+        attempt.next_beat = math.inf
+        self._stop(attempt, CancelInterrupt(reason))
 
     def _stop(self, attempt: Attempt, reason: Interrupted) -> None:
         # Under the lock that end() takes, so that it can not hit the attempt that comes next.

@@ -1,8 +1,8 @@
 """The worker process: requests over one inherited socket, user code in the main thread.
 
 There is no listening port, so that nobody but the pool that made the socket can dispatch. The
-other end closing it means that the plane is gone: an idle worker exits at once, a busy one ends
-its attempt first and reports it for as long as somebody may still be listening.
+other end closing it means that the plane is gone: an idle worker exits at once, a busy one stops
+its attempt at the next heartbeat.
 """
 
 from __future__ import annotations
