@@ -497,6 +497,7 @@ class Shop(Resource):
     def open(self):
         pass
     def close(self):
+        print("closing the shop", end="")
         open("closed", "w").close()
 
 @asset
@@ -506,7 +507,7 @@ def orders(shop: Shop) -> int:
     )
     with bench.worker(target) as worker:
         worker.dispatch("sales.orders")
-        worker.close()
+        assert "closing the shop" in worker.close()
         assert worker.process.returncode == 0
     assert (bench.root / "closed").exists()
 

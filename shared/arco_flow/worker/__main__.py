@@ -14,7 +14,7 @@ from functools import partial
 
 from arco_flow.adapters.local.objects import LocalObjects
 from arco_flow.domain.ids import Scope
-from arco_flow.sdk.env import _revealed as revealed_secrets
+from arco_flow.sdk.env import revealed_secrets
 from arco_flow.worker.callbacks import CallbackClient
 from arco_flow.worker.capture import Capture
 from arco_flow.worker.code import Code, load_code
@@ -98,7 +98,7 @@ def _close(code: Code, capture: Capture) -> None:
     try:
         code.resources.close_all()
     finally:
-        capture.flush_streams()
+        capture.close()
 
 
 if __name__ == "__main__":

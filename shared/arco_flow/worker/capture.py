@@ -41,8 +41,8 @@ class Capture:
         self._lock = threading.RLock()
         self._log: AttemptLog | None = None
         self._original = os.dup(2)
-        self._closed = False
         self._forked = False
+        self._closed = False
         self._streams: dict[int, tuple[str, LineSplitter]] = {}
         self._wake_read, self._wake_write = os.pipe()
         for number, name in ((1, "stdout"), (2, "stderr")):
@@ -55,8 +55,7 @@ class Capture:
             logging.getLogger().setLevel(logging.INFO)
         os.register_at_fork(after_in_child=self._after_fork)
         self._c_flush = ctypes.CDLL(None).fflush
-        self._thread = threading.Thread(target=self._run, name="log-capture", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name="log-capture", daemon=True).start()
 
     @property
     def original_stderr(self) -> int:
@@ -68,6 +67,7 @@ class Capture:
         """Inside, all output belongs to this log; at the end it is stored completely."""
         with self._lock:
             self._drain()
+            self._end_lines()
             self._log = log
         try:
             yield
@@ -75,9 +75,7 @@ class Capture:
             self.flush_streams()
             with self._lock:
                 self._drain()
-                for name, splitter in self._streams.values():
-                    for line in splitter.rest():
-                        log.add(name, "", line)
+                self._end_lines()
                 self._log = None
             log.flush(final=True)
 
@@ -113,14 +111,17 @@ class Capture:
         self._c_flush(None)
 
     def close(self) -> None:
-        """Restore the original descriptors and end the thread."""
+        """Restore the original descriptors; what was printed till now is not lost."""
         self.flush_streams()
         logging.getLogger().removeHandler(self._handler)
-        for number in (1, 2):
-            os.dup2(self._original, number)
+        # The thread ends before the pipes do, which it would take for endless input.
         self._closed = True
         os.write(self._wake_write, b"x")
-        self._thread.join(timeout=5)
+        for number in (1, 2):
+            os.dup2(self._original, number)
+        with self._lock:
+            self._drain()
+            self._end_lines()
 
     def _after_fork(self) -> None:
         self._forked = True
@@ -148,11 +149,19 @@ class Capture:
             left = _PIPE_BYTES
             while left > 0 and (data := _read(descriptor)):
                 left -= len(data)
-                for line in splitter.feed(data):
-                    if self._log is not None:
-                        self._log.add(name, "", line)
-                    else:
-                        self._stray(name, line)
+                self._add(name, splitter.feed(data))
+
+    def _end_lines(self) -> None:
+        """What has no line end yet belongs to whoever printed it, not to what comes next."""
+        for name, splitter in self._streams.values():
+            self._add(name, splitter.rest())
+
+    def _add(self, name: str, lines: list[str]) -> None:
+        for line in lines:
+            if self._log is not None:
+                self._log.add(name, "", line)
+            else:
+                self._stray(name, line)
 
     def _stray(self, name: str, line: str) -> None:
         with contextlib.suppress(OSError):

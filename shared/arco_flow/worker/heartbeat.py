@@ -81,9 +81,7 @@ class Heartbeats:
         self._condition = threading.Condition()
         self._attempt: Attempt | None = None
         self._sleeps_until = math.inf
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def begin(self, envelope: DispatchEnvelope, payload: TaskPayload, worker_id: str) -> Attempt:
         """Watch an attempt from now on."""
@@ -120,33 +118,22 @@ class Heartbeats:
         with self._condition:
             self._attempt = None
 
-    def close(self) -> None:
-        """End the thread."""
-        with self._condition:
-            self._closed = True
-            self._condition.notify()
-        self._thread.join(timeout=5)
-
     def _run(self) -> None:
         while True:
             with self._condition:
                 attempt = self._next_due()
-                if self._closed:
-                    return
-            if attempt is not None:
-                self._act(attempt)
+            self._act(attempt)
 
-    def _next_due(self) -> Attempt | None:
-        while not self._closed:
+    def _next_due(self) -> Attempt:
+        while True:
             attempt = self._attempt
             wake = math.inf if attempt is None else attempt.due()
             pause = wake - time.monotonic()
-            if pause <= 0:
+            if attempt is not None and pause <= 0:
                 return attempt
             self._sleeps_until = wake
             self._condition.wait(None if pause == math.inf else pause)
             self._sleeps_until = 0.0
-        return None
 
     def _act(self, attempt: Attempt) -> None:
         now = time.monotonic()
