@@ -69,6 +69,7 @@ def test_a_module_name_is_found_from_the_working_folder() -> None:
     assert keys("pkg_by_name.raw") == ["raw.orders"]
     location = load_definitions("pkg_by_name.raw").location
     assert location["module"] == "pkg_by_name.raw"
+    assert location["target"] == str(Path("pkg_by_name/raw.py").absolute())
     assert location["root"] == str(Path.cwd())
 
 
@@ -125,6 +126,19 @@ def test_files_of_one_name_in_two_folders_do_not_mix() -> None:
     assert keys("one/flow.py") == ["flow.a"]
 
 
+def test_a_package_that_was_imported_from_elsewhere_makes_way() -> None:
+    write("one/shop_twice/__init__.py", "")
+    write("one/shop_twice/raw.py", ASSET.format(name="a"))
+    sys.path.insert(0, str(Path("one").absolute()))
+    import shop_twice.raw as first  # type: ignore[import-not-found]
+
+    write("two/shop_twice/__init__.py", "")
+    write("two/shop_twice/raw.py", "from .helper import NAME\n" + ASSET.format(name="b"))
+    write("two/shop_twice/helper.py", "NAME = 1\n")
+    assert keys("two/shop_twice") == ["raw.b"]
+    assert first.a.key == "raw.a"
+
+
 def test_assets_in_lists_and_imported_ones_count_once() -> None:
     write(
         "flow.py",
@@ -149,6 +163,13 @@ def test_an_explicit_definitions_object_decides() -> None:
     assert repr(load_definitions("flow.py").resources) == "(Shop(url='x'),)"
     write("flow.py", head + shop + "shop = Shop(url='y')\n")
     assert repr(load_definitions("flow.py").resources) == "(Shop(url='y'),)"
+    two = "one = Shop(url='1')\ntwo = Shop(url='2')\n"
+    write("flow.py", head + shop + two)
+    assert "two resources of class Shop at module level" in refusal("flow.py")
+    write("flow.py", head + shop + two + "d = Definitions(resources=[two])\n")
+    assert repr(load_definitions("flow.py").resources) == "(Shop(url='2'),)"
+    write("flow.py", head + "d = Definitions(a)\n")
+    assert "fix: Definitions([a])" in refusal("flow.py")
     write("flow.py", head + "d = Definitions([a])\ne = Definitions([b])\n")
     assert "2 Definitions objects" in refusal("flow.py")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import pytest
@@ -101,3 +102,38 @@ def test_the_return_annotation_is_evaluated() -> None:
 
     assert local.return_annotation == list[Local]
     assert inputs.return_annotation is int
+
+
+def test_other_decorators_may_stand_between() -> None:
+    def twice(function: Callable[[int], int]) -> Callable[[int], int]:
+        @functools.wraps(function)
+        def wrapper(*args: int, **kwargs: int) -> int:
+            return 2 * function(*args, **kwargs)
+
+        return wrapper
+
+    @asset(key="t.doubled")
+    @twice
+    def doubled(x: int) -> int:
+        return x + 1
+
+    assert [parameter.name for parameter in doubled.parameters] == ["x"]
+    assert doubled(1) == 4
+    assert run_asset(doubled, {"x": 1}) == 4
+    assert (
+        doubled.place.line
+        == inspect.getsourcelines(test_other_decorators_may_stand_between)[1] + 10
+    )
+
+
+def test_waiting_for_a_coroutine_inside_of_one_is_refused_and_does_not_hang() -> None:
+    @asset(key="t.inner")
+    async def inner() -> int:
+        return 1
+
+    @asset(key="t.outer")
+    async def outer() -> object:
+        return run_asset(inner, {})
+
+    with pytest.raises(ArcoError, match="waits for another coroutine by a blocking call"):
+        run_asset(outer, {})

@@ -239,6 +239,14 @@ def test_explicit_output_is_the_value() -> None:
 
     assert materialize_to_memory([writes, reads])[reads] == {"a": 1}
 
+    @asset(key="t.both")
+    def both(context: AssetContext) -> int:
+        context.output(1)
+        return 2
+
+    with pytest.raises(ArcoError, match=r"called context.output.. and returned a value as well"):
+        materialize_to_memory(both)
+
 
 def test_several_dimensions_and_dynamic_partitions() -> None:
     regions = StaticPartitions(["eu", "us"])
@@ -276,7 +284,8 @@ def test_mappings_apply_and_a_shifted_one_has_nothing_before_the_first() -> None
     assets = [orders, revenue, growth]
     got = materialize_to_memory(assets, partition_key="2026-02-10", now=NOW)
     assert got[growth] == 9.0
-    assert materialize_to_memory(assets, partition_key="2026-01-01", now=NOW)[growth] is None
+    with pytest.raises(ArcoError, match=r"has 0 partitions of 'shop.revenue' to read"):
+        materialize_to_memory(assets, partition_key="2026-01-01", now=NOW)
 
 
 def test_order_only_dependencies_run_before_when_they_are_part_of_the_run() -> None:

@@ -33,18 +33,20 @@ class Asset(Generic[P, R]):
     key: str
     options: AssetOptions
     _function: Any
+    _called: Any
     _checks: list[Check[Any]]
     _local_names: Mapping[str, object]
 
     def __init__(
         self,
         function: FunctionType,
+        called: Callable[..., Any],
         key: str,
         options: AssetOptions,
         local_names: Mapping[str, object],
     ) -> None:
         own = self.__dict__
-        own.update(key=key, options=options, _function=function, _checks=[])
+        own.update(key=key, options=options, _function=function, _called=called, _checks=[])
         own.update(_local_names=local_names, __wrapped__=function)
         for name in ("__module__", "__name__", "__qualname__", "__doc__"):
             own[name] = getattr(function, name)
@@ -54,12 +56,12 @@ class Asset(Generic[P, R]):
         from arco_flow.sdk.parameters import require_edges
 
         require_edges(self, args, kwargs)
-        return cast("R", self._function(*args, **kwargs))
+        return cast("R", self._called(*args, **kwargs))
 
     @property
     def function(self) -> Callable[..., Any]:
-        """The function that was decorated."""
-        return cast("Callable[..., Any]", self._function)
+        """What was decorated, and is called; other decorators may have wrapped the function."""
+        return cast("Callable[..., Any]", self._called)
 
     @property
     def out(self) -> R:
@@ -306,7 +308,7 @@ def asset(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
     return _declare(function, given)
 
 
-def _declare(function: object, given: Mapping[str, Any]) -> Asset[..., Any]:
+def _declare(function: Callable[..., Any], given: Mapping[str, Any]) -> Asset[..., Any]:
     from arco_flow.sdk.declare import check_function, key_of, local_names
 
     plain = check_function(function)
@@ -315,7 +317,9 @@ def _declare(function: object, given: Mapping[str, Any]) -> Asset[..., Any]:
     key = key_of(plain, options["key"], options["namespace"])
     reader = OptionReader(key, lambda: place_of(plain))
     kind = AsyncAsset if plain.__code__.co_flags & _CO_COROUTINE else Asset
-    declared: Asset[..., Any] = kind(plain, key, read_options(reader, options), local_names(plain))
+    declared: Asset[..., Any] = kind(
+        plain, function, key, read_options(reader, options), local_names(plain)
+    )
     for check in options["checks"]:
         declared._add_check(check if isinstance(check, Check) else Check(check))
     return declared

@@ -19,7 +19,14 @@ _OUTERMOST = "<module>"
 
 
 def check_function(function: object) -> FunctionType:
-    """The function itself. Raises DefinitionError for what can not be an asset."""
+    """The function itself, without what `functools.wraps` has put around it.
+
+    Raises DefinitionError for what can not be an asset.
+    """
+    if isinstance(function, FunctionType) and hasattr(function, "__wrapped__"):
+        from inspect import unwrap
+
+        function = unwrap(function)
     if not isinstance(function, FunctionType):
         from arco_flow.sdk.asset import Asset
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Set
 from typing import TYPE_CHECKING, Any
 
 from arco_flow.domain.errors import DefinitionError, InvalidInput, NotFound
@@ -38,7 +38,7 @@ class Definitions:
         self.resources: tuple[Resource, ...] = tuple(resources)
         self.location: dict[str, str] = {}
         self.source_files: tuple[str, ...] = ()
-        self._catalog = Catalog(_checked(assets or ()))
+        self._catalog = Catalog(_checked(() if assets is None else assets))
         self._dependencies: dict[str, tuple[Dependency, ...]] = {}
         ResourceSet(self.resources)
 
@@ -137,8 +137,14 @@ class Definitions:
         return f"Definitions({len(self.assets)} assets, {len(self.resources)} resources)"
 
 
-def _checked(assets: Iterable[object]) -> list[Asset[..., Any]]:
+def _checked(assets: Iterable[object] | Asset[..., Any]) -> list[Asset[..., Any]]:
     found: list[Asset[..., Any]] = []
+    if isinstance(assets, Asset):
+        raise DefinitionError(
+            f"Definitions takes a list of assets, not the asset '{assets.key}'",
+            fix=f"Definitions([{assets.name}])",
+            reason="BAD_DEFINITIONS",
+        )
     for item in assets:
         if not isinstance(item, Asset):
             raise DefinitionError(
@@ -186,16 +192,3 @@ def _check_activity(asset: Asset[..., Any]) -> None:
             fix="annotate it `-> None`, or make it an asset: drop kind='activity'",
             reason="BAD_ACTIVITY",
         )
-
-
-def merge_found(
-    explicit: Definitions, assets: Iterable[Asset[..., Any]], resources: Mapping[type, Resource]
-) -> Definitions:
-    """What a location declares, of its one Definitions object and of what was found beside it.
-
-    A resource that the object names outweighs a found one of the same class.
-    """
-    named = {type(resource) for resource in explicit.resources}
-    found = [one for kind, one in resources.items() if kind not in named]
-    chosen = assets if explicit.finds_assets else explicit.assets
-    return Definitions(chosen, resources=[*explicit.resources, *found])

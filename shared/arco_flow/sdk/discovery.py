@@ -17,7 +17,7 @@ from typing import Any
 
 from arco_flow.domain.errors import ArcoError, DefinitionError, did_you_mean
 from arco_flow.sdk.asset import Asset
-from arco_flow.sdk.definitions import Definitions, merge_found
+from arco_flow.sdk.definitions import Definitions
 from arco_flow.sdk.import_errors import import_error
 from arco_flow.sdk.resource import Resource
 from arco_flow.sdk.source import is_below, shown_path
@@ -72,7 +72,7 @@ def _locate(target: str) -> _Location:
             raise _no_target(f"'{target}' is no Python file", "give a .py file, folder or module")
         root, name = _natural_name(path)
         return _Location(path, root, name, (path,))
-    if target.endswith(".py") or os.sep in target:
+    if target.endswith(".py") or "/" in target or os.sep in target:
         raise _no_target(f"there is no file or folder '{target}'{_near_files(path)}", None)
     return _locate_module(target)
 
@@ -107,7 +107,10 @@ def _locate_module(name: str) -> _Location:
         root = os.path.dirname(root)
     is_package = spec.submodule_search_locations is not None
     files = tuple(sorted(_python_files(os.path.dirname(file)))) if is_package else (file,)
-    return _Location(name, root, name, files)
+    path = os.path.dirname(file) if is_package else file
+    # a path can be found from any working folder; of a namespace package only the name is enough
+    target = path if _natural_name(file) == (root, name) else name
+    return _Location(target, root, name, files)
 
 
 def _no_target(problem: str, fix: str | None) -> DefinitionError:
@@ -153,11 +156,36 @@ def _import_all(location: _Location) -> list[ModuleType]:
     for name in _imported:
         sys.modules.pop(name, None)
     _imported.clear()
+    for name in {_module_name(file, location.root).partition(".")[0] for file in location.files}:
+        _make_way(name, location.root)
     if sys.path[0] != location.root:
         # first, so that the location's own modules win over those of one loaded earlier
         sys.path.insert(0, location.root)
     importlib.invalidate_caches()
     return [_import_file(file, location) for file in location.files]
+
+
+def _make_way(name: str, root: str) -> None:
+    """Forget another folder's module of this name, unless it is Python's or an installed one.
+
+    The location's modules import each other by their names, so these must lead to itself.
+    """
+    module = sys.modules.get(name)
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    place = next((os.path.abspath(found) for found in places if found), None)
+    if place is None or is_below(place, root) or _is_installed(place) or name == "__main__":
+        return
+    for known in list(sys.modules):
+        if known == name or known.startswith(name + "."):
+            del sys.modules[known]
+
+
+def _is_installed(file: str) -> bool:
+    import sysconfig
+
+    paths = sysconfig.get_paths()
+    folders = (paths[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return any(is_below(file, os.path.abspath(folder)) for folder in folders)
 
 
 def _import_file(file: str, location: _Location) -> ModuleType:
@@ -210,14 +238,14 @@ def _remember(known: set[str], root: str) -> None:
 
 def _gather(modules: list[ModuleType]) -> Definitions:
     assets: dict[int, Asset[..., Any]] = {}
-    resources: dict[type, Resource] = {}
+    resources: dict[int, tuple[Resource, ModuleType]] = {}
     explicit: dict[int, tuple[Definitions, ModuleType]] = {}
     for module in modules:
         for value in _values(module):
             if isinstance(value, Asset):
                 assets[id(value)] = value
             elif isinstance(value, Resource):
-                _add_resource(resources, value, module)
+                resources[id(value)] = (value, module)
             elif isinstance(value, Definitions):
                 explicit[id(value)] = (value, module)
     if len(explicit) > 1:
@@ -228,7 +256,14 @@ def _gather(modules: list[ModuleType]) -> Definitions:
             reason="DUPLICATE_DEFINITIONS",
         )
     chosen = next((one for one, _ in explicit.values()), Definitions())
-    return merge_found(chosen, assets.values(), resources)
+    named = {type(resource) for resource in chosen.resources}
+    found = [pair for pair in resources.values() if type(pair[0]) not in named]
+    _refuse_two_of_a_class(found)
+    return Definitions(
+        assets.values() if chosen.finds_assets else chosen.assets,
+        # what the object names outweighs what was found of the same class
+        resources=[*chosen.resources, *(resource for resource, _ in found)],
+    )
 
 
 def _values(module: ModuleType) -> Iterator[object]:
@@ -239,13 +274,15 @@ def _values(module: ModuleType) -> Iterator[object]:
             yield value
 
 
-def _add_resource(found: dict[type, Resource], value: Resource, module: ModuleType) -> None:
-    standing = found.setdefault(type(value), value)
-    if standing is not value:
-        raise DefinitionError(
-            f"two resources of class {type(value).__name__} at module level: {standing!r} and "
-            f"{value!r}",
-            where=shown_path(str(module.__file__)),
-            fix="say which one counts: Definitions(resources=[…])",
-            reason="DUPLICATE_RESOURCE",
-        )
+def _refuse_two_of_a_class(found: list[tuple[Resource, ModuleType]]) -> None:
+    standing: dict[type, Resource] = {}
+    for value, module in found:
+        first = standing.setdefault(type(value), value)
+        if first is not value:
+            raise DefinitionError(
+                f"two resources of class {type(value).__name__} at module level: {first!r} and "
+                f"{value!r}",
+                where=shown_path(str(module.__file__)),
+                fix="say which one counts: Definitions(resources=[…])",
+                reason="DUPLICATE_RESOURCE",
+            )

@@ -14,7 +14,8 @@ _WORDS: Final = {
     "false": False, "0": False, "no": False, "off": False,
 }  # fmt: skip
 
-_revealed: set[str] = set()
+revealed_secrets: set[str] = set()
+"""Texts of the secrets that this process has read; whatever it prints must not hold them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class EnvValue:
                 reason="MISSING_SETTING",
             )
         if self.is_secret and text:
-            _revealed.add(text)
+            revealed_secrets.add(text)
         try:
             return convert_text(text, type_)
         except ValueError:
@@ -128,11 +129,11 @@ def _type_name(type_: object) -> str:
 def reveal(text: str) -> None:
     """Remember a secret's text, so that redact() blots it out."""
     if text:
-        _revealed.add(text)
+        revealed_secrets.add(text)
 
 
 def redact(text: str) -> str:
     """The text with every secret that this process has read replaced by `***`."""
-    for hidden in sorted(_revealed, key=len, reverse=True):
+    for hidden in sorted(revealed_secrets, key=len, reverse=True):
         text = text.replace(hidden, "***")
     return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ __all__ = [
     "bind_arguments",
     "input_annotation",
     "output_io",
+    "refuse_second_output",
     "run_asset",
     "run_checks",
 ]
@@ -87,13 +88,23 @@ def run_asset(asset: Asset[..., Any], arguments: Mapping[str, object]) -> object
     Async functions of one process share one event loop, so that they can use what an async
     `open()` of a resource has made.
     """
-    function: Callable[..., object] = asset._function
+    result: object = asset.function(**arguments)
     if not isinstance(asset, AsyncAsset):
-        return function(**arguments)
+        return result
     from arco_flow.sdk.loop import run_coroutine
 
-    coroutine = typing.cast("Coroutine[Any, Any, object]", function(**arguments))
-    return run_coroutine(coroutine)
+    return run_coroutine(typing.cast("Coroutine[Any, Any, object]", result))
+
+
+def refuse_second_output(asset: Asset[..., Any], returned: object) -> None:
+    """Raises InvalidInput for a value that is returned after context.output() has saved one."""
+    if returned is not None:
+        raise InvalidInput(
+            f"asset '{asset.key}' called context.output() and returned a value as well",
+            where=str(asset.place),
+            fix="return nothing after context.output(), or only return the value",
+            reason="DUPLICATE_OUTPUT",
+        )
 
 
 def run_checks(asset: Asset[..., Any], value: object, context: AssetContext) -> list[CheckOutcome]:

@@ -7,26 +7,41 @@ async asset can be run from any thread, also from one whose own loop is running.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from arco_flow.domain.errors import ArcoError
 
 if TYPE_CHECKING:
     import asyncio
 
 T = TypeVar("T")
 
+_THREAD_NAME = "arco-flow-loop"
+
 _lock = threading.Lock()
 _loops: list[asyncio.AbstractEventLoop] = []
+
+if hasattr(os, "register_at_fork"):
+    # the thread does not live on in a forked process, which must start its own
+    os.register_at_fork(after_in_child=_loops.clear)
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
     """Wait for a coroutine on the process's loop; an interrupt here cancels it there.
 
-    Must not be called from a coroutine on that loop, which would wait for itself.
+    Raises ArcoError when called from a coroutine on that loop, which would wait for itself.
     """
     import asyncio
 
+    if threading.current_thread().name == _THREAD_NAME:
+        coroutine.close()
+        raise ArcoError(
+            "an async asset or resource waits for another coroutine by a blocking call",
+            fix="await the coroutine instead; run assets from outside of async assets",
+        )
     future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
     try:
         return future.result()
@@ -41,6 +56,6 @@ def _loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if not _loops:
             loop = asyncio.new_event_loop()
-            threading.Thread(target=loop.run_forever, name="arco-flow-loop", daemon=True).start()
+            threading.Thread(target=loop.run_forever, name=_THREAD_NAME, daemon=True).start()
             _loops.append(loop)
         return _loops[0]

@@ -151,9 +151,12 @@ class _Planner:
             mapped = upstream_of(
                 edge.mapping, asset.partitions, upstream.partitions, [task[1]], self.context
             )
-            if mapped.nonexistent and edge.upstream not in self.given.whole():
+            keys = (*mapped.existing.keys(), *mapped.nonexistent)
+            tasks = tuple((edge.upstream, part) for part in keys)
+            if mapped.nonexistent and not all(map(self.given.covers, tasks)):
                 raise _nonexistent(task, edge, mapped.nonexistent)
-            tasks = tuple((edge.upstream, part) for part in (*mapped.existing.keys(),))
+            if edge.shape == "value" and edge.parameter and len(tasks) != 1:
+                raise _not_one(task, edge, len(tasks))
             self._demand(task, edge, tasks)
             found[edge] = tasks
         self.inputs[task] = found
@@ -213,4 +216,13 @@ def _nonexistent(task: Task, edge: Dependency, keys: tuple[str, ...]) -> Invalid
         fix="ask for a later partition, set now=…, or map with "
         "PartitionMapping.time_window(…, allow_nonexistent_upstream=True)",
         reason="UNKNOWN_PARTITION",
+    )
+
+
+def _not_one(task: Task, edge: Dependency, count: int) -> InvalidInput:
+    return InvalidInput(
+        f"'{short_task(*task)}' has {count} partitions of '{edge.upstream}' to read for its "
+        f"parameter '{edge.parameter}', it needs exactly one",
+        fix="ask for a later partition, or take a window as Sequence[T]: upstream[-1:-1]",
+        reason="INPUT_NOT_MATERIALIZED",
     )

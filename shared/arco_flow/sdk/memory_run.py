@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from arco_flow.domain.ids import short_task
 from arco_flow.sdk.context import AssetContext
-from arco_flow.sdk.execution import CheckOutcome, bind_arguments, run_asset, run_checks
+from arco_flow.sdk.execution import (
+    CheckOutcome,
+    bind_arguments,
+    refuse_second_output,
+    run_asset,
+    run_checks,
+)
 from arco_flow.sdk.logs import ASSET_LOGGER
 from arco_flow.sdk.memory_plan import Given, MemoryPlan, Task
 from arco_flow.sdk.resource_set import ResourceSet
@@ -143,6 +149,7 @@ class MemoryRun:
         arguments = bind_arguments(asset, context, inputs, self._resources)
         value = run_asset(asset, arguments)
         if runtime.saved:
+            refuse_second_output(asset, value)
             value = runtime.saved[-1]
         checks = tuple(run_checks(asset, value, context))
         status = "FAILED" if any(check.blocks for check in checks) else "SUCCEEDED"
@@ -154,8 +161,7 @@ class MemoryRun:
             return values
         if edge.shape == "sequence":
             return list(values.values())
-        # before the first partition of a shifted window there is nothing to read
-        return next(iter(values.values()), None)
+        return next(iter(values.values()))
 
     def _value(self, task: Task) -> object:
         found = self.results.get(task)

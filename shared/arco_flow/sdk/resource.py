@@ -66,8 +66,9 @@ class Resource:
 
     A parameter annotated `shop: Shop` receives it: the instance given to
     `Definitions(resources=[…])` or standing at module level, else `Shop()`. Fields may be
-    resources themselves (`shop: Shop = Shop()`), and are filled alike. Override `open` and `close` (plain or async) to hold a connection;
-    opened once per worker process, after its fields' resources, closed in the opposite order.
+    resources themselves (`shop: Shop = Shop()`), and are filled alike. Override `open` and
+    `close` (plain or async) to hold a connection; opened once per worker process, after its
+    fields' resources, closed in the opposite order.
 
     Raises DefinitionError for unknown, missing or positional arguments.
     """

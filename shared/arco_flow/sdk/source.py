@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import ast
 
 
+_HEAD = re.compile(r"\s*(?:async\s+)?def\s+(\w+)")
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A line of a file: absolute path ("" when unknown) and 1-based line."""
@@ -58,9 +61,9 @@ def place_of(function: FunctionType) -> Place:
     code = function.__code__
     file = os.path.abspath(code.co_filename)
     lines = linecache.getlines(code.co_filename, function.__globals__)
-    head = re.compile(rf"\s*(async\s+)?def\s+{re.escape(code.co_name)}\b")
     for number in range(code.co_firstlineno, len(lines) + 1):
-        if head.match(lines[number - 1]):
+        head = _HEAD.match(lines[number - 1])
+        if head and head[1] == code.co_name:
             return Place(file, number)
     return Place(file, code.co_firstlineno)
 
