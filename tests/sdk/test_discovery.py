@@ -219,6 +219,8 @@ def test_an_io_object_of_a_location_is_known_by_its_name() -> None:
     )
     (spec,) = load_definitions("flow.py").manifest().assets
     assert spec.io == "lines-of-discovery"
+    (again,) = load_definitions("flow.py").manifest().assets
+    assert again == spec
 
 
 def test_annotations_for_type_checkers_only_do_no_harm() -> None:

@@ -42,11 +42,17 @@ def register_io(io: IO, *classes: type) -> IO:
             fix="implement both methods of arco_flow.io.base.IO",
         )
     standing = _registered.setdefault(name, io)
-    if standing is not io and (name in _BUILT_IN or type(standing) is not type(io)):
+    if standing is not io and (name in _BUILT_IN or not _is_same_class(standing, io)):
         raise Conflict(f"the IO name '{name}' is taken by {type(standing).__name__}")
     _registered[name] = io
     _by_class.update(dict.fromkeys(classes, name))
     return io
+
+
+def _is_same_class(one: IO, two: IO) -> bool:
+    """Whether both are of one class, or of one that was imported anew after its file changed."""
+    names = [(type(io).__module__, type(io).__qualname__) for io in (one, two)]
+    return names[0] == names[1]
 
 
 def io_by_name(name: str) -> IO:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 
 def build_manifest(definitions: Definitions) -> Manifest:
-    """The manifest of validated definitions; assets are sorted by key."""
+    """The manifest of definitions, assets sorted by key. Raises DefinitionError as validate()."""
+    definitions.validate()
     files = definitions.source_files or _files_of(definitions.assets)
     root = definitions.location.get("root") or _common_folder(files)
     reader = SourceReader()

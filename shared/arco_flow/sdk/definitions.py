@@ -121,7 +121,6 @@ class Definitions:
         """
         from arco_flow.sdk.build_manifest import build_manifest
 
-        self.validate()
         return build_manifest(self)
 
     def _check_asset(self, asset: Asset[..., Any]) -> None:
