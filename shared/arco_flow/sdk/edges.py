@@ -56,10 +56,10 @@ def window_edge(asset: Asset[..., Any], window: object) -> WindowEdge:
         return WindowEdge(asset, None, 0)
     if type(start) is not int or type(end) is not int:
         raise _refused(asset, text, "does not start and end at a whole number")
+    if max(start, end) > 0:
+        raise _refused(asset, text, "reaches into later partitions")
     if start > end:
         raise _refused(asset, text, "starts after its end")
-    if end > 0:
-        raise _refused(asset, text, "reaches into later partitions")
     return WindowEdge(asset, start, end)
 
 
