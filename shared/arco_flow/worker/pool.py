@@ -98,10 +98,14 @@ class WorkerPool:
         while self._idle:
             self._idle.popleft().hang_up()
 
-    async def close(self, grace_seconds: float = 10.0) -> None:
+    async def close(self, grace_seconds: float = 10.0, *, report: bool = True) -> None:
         """End all processes: idle ones at once, busy ones when their attempt is over, or by force
-        after the grace. No process is left behind."""
+        after the grace. No process is left behind.
+
+        report: tell the plane of attempts that were cut; off when it is the plane that ends,
+        which requeues them at its next start without charging a retry."""
         self._closing.set()
+        self._report_deaths = self._report_deaths and report
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():

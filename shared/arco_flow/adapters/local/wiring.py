@@ -54,7 +54,8 @@ class LocalSettings:
     """How an embedded plane runs.
 
     folder: its state. workers: warm processes, 0 = one per processor and at least four, for a
-    worker waits for the plane between attempts. report_deaths: see WorkerPool.
+    worker waits for the plane between attempts. report_deaths: see WorkerPool. deliver: off, the
+    plane answers and delivers no task: for a look at runs that are not to be moved by it.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class LocalSettings:
     port: int = 0
     workers: int = 0
     report_deaths: bool = True
+    deliver: bool = True
     engine: Settings = LOCAL_ENGINE
 
     @property
@@ -119,6 +121,8 @@ class LocalPlane:
             ("stop_attempt", self._on_stop),
         ):
             self.tasks.register(route, handler)
+        if not self.settings.deliver:
+            return
         await recover_runs(self.engine, self.scope, self._name)
         await self.tasks.start()
         self._sweeper = asyncio.create_task(self._sweep_forever())
@@ -131,7 +135,7 @@ class LocalPlane:
                 await self._sweeper
         await self.tasks.stop(drain=False)
         if self._pool is not None:
-            await self._pool.close(grace_seconds)
+            await self._pool.close(grace_seconds, report=False)
         await self._server.close()
         self._database.close()
 
