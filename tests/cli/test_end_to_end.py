@@ -186,8 +186,50 @@ def test_interrupting_stops_the_watching_and_says_how_to_end_the_run(project: Pa
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130
     assert f"arco-flow cancel {seen['runId']}" in told
+    for look in (["status"], ["events"], ["assets"]):
+        answer(project, *look)
+    assert answer(project, "status")["state"] == "RUNNING", "looking at a run does not move it"
     cancelled = answer(project, "cancel", seen["runId"], "--reason", "enough")
     assert cancelled["state"] in ("CANCELLING", "CANCELLED")
+
+
+def test_a_command_that_is_terminated_leaves_no_process_behind(project: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "run", "shop.held"],
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    while "RUNNING shop.held" not in process.stderr.readline():
+        assert process.poll() is None
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    assert not (project / ".arco-flow" / "plane.json").exists()
+
+
+def test_commands_that_look_at_the_same_time_wait_for_each_other(project: Path) -> None:
+    answer(project, "deploy")
+    looks = [
+        subprocess.Popen(
+            [*COMMAND, "assets", "--json"],
+            cwd=project,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for look in looks:
+        out, _ = look.communicate(timeout=30)
+        assert look.returncode == 0
+        assert len(json.loads(out)["assets"]) == 6
 
 
 def test_dev_serves_follows_the_code_and_ends_gracefully(dev: Dev, project: Path) -> None:

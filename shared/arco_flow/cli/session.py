@@ -5,14 +5,20 @@ All three are spoken to over HTTP by the same client, so that there is one way t
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from arco_flow.cli.client import PlaneClient
 from arco_flow.cli.project import PlaneFile, Project
-from arco_flow.domain.errors import Conflict
+from arco_flow.domain.errors import Conflict, Unavailable
+
+HELD_ATTEMPTS: Final = 30
+HELD_PAUSE_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +35,47 @@ class Session:
 
 
 @contextmanager
-def open_session(project: Project) -> Iterator[Session]:
-    """A session with the plane of the surroundings; an embedded one lives as long as it."""
+def open_session(project: Project, *, deliver: bool = False) -> Iterator[Session]:
+    """A session with the plane of the surroundings; an embedded one lives as long as it.
+
+    deliver: an embedded plane moves runs on; off, it only answers. Raises Unavailable when the
+    project's state is held by a process that can not be spoken to.
+    """
     url = os.environ.get("ARCO_FLOW_URL", "")
     if url:
-        token = os.environ.get("ARCO_FLOW_TOKEN", "")
-        client = PlaneClient(url, token, project.workspace)
+        client = PlaneClient(url, os.environ.get("ARCO_FLOW_TOKEN", ""), project.workspace)
         yield from _closing(Session(client, project, remote=True, lasting=True))
         return
+    with contextlib.ExitStack() as stack:
+        reached = _running(project) or _embedded(stack, project, deliver=deliver)
+        client = PlaneClient(reached.url, reached.token, reached.workspace)
+        yield from _closing(Session(client, project, remote=False, lasting=reached.lasting))
+
+
+def _running(project: Project) -> PlaneFile | None:
+    """The plane that says it works for the project, if it lives: a crash leaves its file."""
     running = project.plane_file()
-    if running is not None and _answers(running):
-        _require_same_workspace(project, running)
-        client = PlaneClient(running.url, running.token, running.workspace)
-        yield from _closing(Session(client, project, remote=False, lasting=running.lasting))
-        return
+    if running is None or not _answers(running):
+        return None
+    _require_same_workspace(project, running)
+    return running
+
+
+def _embedded(stack: contextlib.ExitStack, project: Project, *, deliver: bool) -> PlaneFile:
+    """A plane of our own. Another command that only looks holds the state for a moment: wait."""
     from arco_flow.cli.embedded import BackgroundPlane
 
-    with BackgroundPlane(project) as plane:
-        client = PlaneClient(plane.url, plane.token, plane.workspace)
-        yield from _closing(Session(client, project, remote=False, lasting=False))
+    for attempt in range(1, HELD_ATTEMPTS + 1):
+        try:
+            return stack.enter_context(BackgroundPlane(project, deliver=deliver)).file
+        except Unavailable as error:
+            if error.reason != "FOLDER_IN_USE" or attempt == HELD_ATTEMPTS:
+                raise
+        time.sleep(HELD_PAUSE_SECONDS)
+        running = _running(project)
+        if running is not None:
+            return running
+    raise AssertionError("the last attempt has returned or raised")
 
 
 def _closing(session: Session) -> Iterator[Session]:

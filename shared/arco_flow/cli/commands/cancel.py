@@ -19,7 +19,7 @@ def command(run: str, reason: str, folder: str, workspace: str | None, as_json: 
     from arco_flow.cli.session import open_session
     from arco_flow.engine.views import RunView
 
-    with open_session(find_project(folder, None, workspace)) as session:
+    with open_session(find_project(folder, None, workspace), deliver=True) as session:
         path = f"/runs/{segment(run)}:cancel"
         found = session.client.post(path, RunView, {"reason": reason}, repeat=True)
     if as_json:

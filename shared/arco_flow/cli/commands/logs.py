@@ -33,7 +33,7 @@ def command(
     from arco_flow.cli.runs import newest_run
     from arco_flow.cli.session import open_session
 
-    with open_session(find_project(folder, None, workspace)) as session:
+    with open_session(find_project(folder, None, workspace), deliver=follow) as session:
         run_id = run or newest_run(session.client)
         lines = _lines(session.client, run_id, task, follow=follow)
         try:

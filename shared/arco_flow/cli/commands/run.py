@@ -42,7 +42,7 @@ def command(
 
     spec = _spec(given)
     project = find_project(folder, target, workspace)
-    with open_session(project) as session:
+    with open_session(project, deliver=not given["dry_run"]) as session:
         _deploy(session, project, wanted=given["deploy"], dry_run=given["dry_run"], quiet=as_json)
         if given["dry_run"]:
             _show_plan(session, spec, as_json=as_json)

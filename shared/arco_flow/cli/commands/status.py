@@ -27,7 +27,7 @@ def command(
     from arco_flow.cli.session import open_session
     from arco_flow.engine.views import RunView
 
-    with open_session(find_project(folder, None, workspace)) as session:
+    with open_session(find_project(folder, None, workspace), deliver=watch) as session:
         run_id = run or newest_run(session.client)
         try:
             if watch:
