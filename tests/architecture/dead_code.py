@@ -12,7 +12,7 @@ from vulture import Vulture
 
 import arco_flow
 import arco_flow.testing
-from architecture.sources import ROOT, shown
+from architecture.sources import ROOT
 
 SOURCES = ("shared/arco_flow", "functions", "examples", "bench", "docs", "tests")
 KINDS = ("function", "class", "method", "property", "import", "unreachable_code")
