@@ -36,11 +36,16 @@ class DeadTask:
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """max_concurrent: handlers of the queue at once. The back-off doubles between its bounds."""
+    """max_concurrent: handlers of the queue at once. The back-off doubles between its bounds.
+
+    durable: False for a queue whose tasks are only reminders of what is durable elsewhere; an
+    embedded queue keeps them in memory and forgets them with its process.
+    """
 
     max_concurrent: int = 64
     min_backoff_ms: int = 1_000
     max_backoff_ms: int = 300_000
+    durable: bool = True
 
     def __post_init__(self) -> None:
         if self.max_concurrent < 1:

@@ -32,6 +32,10 @@ _LISTED = (
 _NEWEST_FIRST = " ORDER BY created_ms DESC, entity DESC LIMIT ?"
 _labels = msgspec.json.Decoder(dict[str, str])
 
+_ITEM = "INTO inbox (entity, event_id, revision, posted_ms, body) VALUES (?, ?, ?, ?, ?)"
+_ADD_ITEM = f"INSERT OR IGNORE {_ITEM}"
+_REPLACE_ITEM = f"INSERT OR REPLACE {_ITEM}"
+
 
 class SqliteStore:
     """`Store` for one process. Reads see the last commit; writes are grouped by the database."""
@@ -74,19 +78,18 @@ class SqliteStore:
         check_document(f"event '{event_id}' of '{entity}'", len(body))
 
         def write(cursor: sqlite3.Cursor) -> Posted:
-            if not replace:
-                existing = cursor.execute(
-                    "SELECT body FROM inbox WHERE entity = ? AND event_id = ?", (entity, event_id)
-                ).fetchone()
-                if existing:
-                    return Posted(False, existing[0])
-            self._revision += 1
+            revision = self._revision + 1
             cursor.execute(
-                "INSERT OR REPLACE INTO inbox (entity, event_id, revision, posted_ms, body)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (entity, event_id, self._revision, self._stamp(cursor), body),
+                _REPLACE_ITEM if replace else _ADD_ITEM,
+                (entity, event_id, revision, self._stamp(cursor), body),
             )
-            return Posted(True)
+            if cursor.rowcount:
+                self._revision = revision
+                return Posted(True)
+            existing = cursor.execute(
+                "SELECT body FROM inbox WHERE entity = ? AND event_id = ?", (entity, event_id)
+            ).fetchone()
+            return Posted(False, existing[0])
 
         return await self._db.run(write)
 
@@ -223,19 +226,29 @@ def _check_preconditions(cursor: sqlite3.Cursor, commit: Commit) -> int:
     version, created_ms = row or (0, 0)
     if version != commit.expected_version:
         raise contention.stale_head(head.entity, commit.expected_version, version)
-    for item in commit.consumed:
-        found = cursor.execute(
-            "SELECT revision FROM inbox WHERE entity = ? AND event_id = ?",
-            (item.entity, item.event_id),
-        ).fetchone()
-        if found is None or found[0] != item.revision:
-            raise contention.stale_item(item.entity, item.event_id)
+    _check_consumed(cursor, commit)
     for collection, key in commit.documents:
         if cursor.execute(
             "SELECT 1 FROM documents WHERE collection = ? AND key = ?", (collection, key)
         ).fetchone():
             raise contention.document_exists(collection, key)
     return int(created_ms)
+
+
+def _check_consumed(cursor: sqlite3.Cursor, commit: Commit) -> None:
+    """One range of the inbox instead of a look-up per item: most commits consume all of it."""
+    if not commit.consumed:
+        return
+    names = [item.event_id for item in commit.consumed]
+    waiting = dict(
+        cursor.execute(
+            "SELECT event_id, revision FROM inbox WHERE entity = ? AND event_id BETWEEN ? AND ?",
+            (commit.head.entity, min(names), max(names)),
+        ).fetchall()
+    )
+    for item in commit.consumed:
+        if item.entity != commit.head.entity or waiting.get(item.event_id) != item.revision:
+            raise contention.stale_item(item.entity, item.event_id)
 
 
 def _write_head(cursor: sqlite3.Cursor, head: Head, *, is_new: bool) -> None:

@@ -42,15 +42,11 @@ def pending_tasks(database: Database) -> Iterator[PendingTask]:
 
 def add_task(cursor: sqlite3.Cursor, task: PendingTask, forget_before_ms: int) -> bool:
     """Insert; False when the name is pending, or was done after `forget_before_ms`."""
-    done = cursor.execute(
-        "SELECT done_ms FROM task_names WHERE queue = ? AND name = ?", task.key
-    ).fetchone()
-    if done is not None and done[0] >= forget_before_ms:
-        return False
     cursor.execute(
         "INSERT OR IGNORE INTO tasks (queue, name, route, body, at_ms, attempt)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (task.queue, task.name, task.route, task.body, task.at_ms, task.attempt),
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS"
+        " (SELECT 1 FROM task_names WHERE queue = ?1 AND name = ?2 AND done_ms >= ?7)",
+        (task.queue, task.name, task.route, task.body, task.at_ms, task.attempt, forget_before_ms),
     )
     return cursor.rowcount == 1
 

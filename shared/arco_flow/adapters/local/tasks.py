@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 DAY_MS = 24 * 3600 * 1000
 _PURGE_EVERY = 256
+_NAMES_REMEMBERED = 4096
 # A suspended computer stops the loop's clock but not the wall's: look again after this long.
 _LONGEST_SLEEP_SECONDS = 60.0
 
@@ -60,6 +61,7 @@ class LocalTasks:
         self._timer: asyncio.TimerHandle | None = None
         self._wake_scheduled = False
         self._finished = 0
+        self._done: dict[tuple[str, str], None] = {}
         for task in task_table.pending_tasks(database):
             self._agenda.add(task)
 
@@ -86,6 +88,8 @@ class LocalTasks:
         pending = [PendingTask(t.queue, t.name, t.route, t.body, t.at_ms or now) for t in tasks]
         for task in tasks:
             check_task_name(task.queue, task.name)
+        if not any(self._agenda.settings(task.queue).durable for task in tasks):
+            return [self._remember(task) for task in pending]
 
         def write(cursor: sqlite3.Cursor) -> list[bool]:
             return [task_table.add_task(cursor, task, forget_before_ms) for task in pending]
@@ -97,11 +101,30 @@ class LocalTasks:
 
         return await self._db.run(write, after=schedule)
 
+    def _remember(self, task: PendingTask) -> bool:
+        """Add a task of a queue that is not durable."""
+        if task.key in self._done or self._agenda.get(*task.key) is not None:
+            return False
+        self._agenda.add(task)
+        self.wake()
+        return True
+
+    def _forget(self, task: PendingTask) -> None:
+        """A task of a queue that is not durable is done; its name is refused for a while."""
+        self._agenda.remove(task)
+        self._done[task.key] = None
+        if len(self._done) > _NAMES_REMEMBERED:
+            del self._done[next(iter(self._done))]
+
     async def delete(self, queue: str, name: str) -> bool:
         """See Tasks. False too while its handler runs."""
         task = self._agenda.get(queue, name)
         if task is None:
             return False
+        if not self._agenda.settings(queue).durable:
+            if not task.is_running:
+                self._forget(task)
+            return not task.is_running
         now = self._clock.now_ms()
 
         def remove(cursor: sqlite3.Cursor) -> bool:
@@ -203,6 +226,9 @@ class LocalTasks:
         await handler(task.body, Delivery(task.queue, task.name, task.attempt, task.at_ms))
 
     async def _finish(self, task: PendingTask) -> None:
+        if not self._agenda.settings(task.queue).durable:
+            self._forget(task)
+            return
         now = self._clock.now_ms()
         self._finished += 1
         purges = self._finished % _PURGE_EVERY == 0

@@ -217,8 +217,11 @@ async def open_plane(settings: LocalSettings) -> AsyncIterator[LocalPlane]:
 
 def _queues(workers: int) -> dict[str, QueueSettings]:
     return {
-        "worker": QueueSettings(max_concurrent=workers, min_backoff_ms=100, max_backoff_ms=10_000),
-        "wakes": QueueSettings(max_concurrent=64, min_backoff_ms=50, max_backoff_ms=5_000),
+        # Twice the workers: the next envelope waits in the pool while the last one's end is
+        # written down, and no worker waits for that.
+        "worker": QueueSettings(2 * workers, min_backoff_ms=100, max_backoff_ms=10_000),
+        # A wake reminds of an inbox item, which is durable; a restart and the sweeper find it.
+        "wakes": QueueSettings(64, min_backoff_ms=50, max_backoff_ms=5_000, durable=False),
         "timers": QueueSettings(max_concurrent=64, min_backoff_ms=100, max_backoff_ms=10_000),
         "control": QueueSettings(max_concurrent=8, min_backoff_ms=100, max_backoff_ms=1_000),
     }
