@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -25,6 +26,11 @@ T = TypeVar("T")
 
 # Bounds how long one transaction keeps the loop from its other work.
 _GROUP_LIMIT = 1_000
+# Under load a group collects for so long after the one before: measured at 1,000 tasks, half the
+# page writes. The first write after a pause goes at once.
+_GROUP_SECONDS = 0.001
+# 32 MiB of log between checkpoints, each of which syncs two files.
+_CHECKPOINT_PAGES = 8_192
 
 
 class _Write(Generic[T]):
@@ -94,6 +100,7 @@ class Database:
             self._lock.release()
             raise
         self._cursor = self._connection.cursor()
+        self._flushed = 0.0
         self._pending: list[_Write[Any]] = []
         self._scheduled_on: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -117,7 +124,11 @@ class Database:
         self._pending.append(_Write(fn, after, future))
         if self._scheduled_on is not loop:
             self._scheduled_on = loop
-            loop.call_soon(self._flush)
+            wait = self._flushed + _GROUP_SECONDS - loop.time()
+            if wait > 0:
+                loop.call_later(wait, self._flush)
+            else:
+                loop.call_soon(self._flush)
         return await future
 
     def run_now(self, fn: Callable[[sqlite3.Cursor], T]) -> T:
@@ -163,6 +174,7 @@ class Database:
         group = [write for write in group if write.wanted()]
         if group:
             self._write_group(group)
+        self._flushed = time.monotonic()
 
     def _write_group(self, group: list[_Write[Any]]) -> None:
         rest = group
@@ -219,6 +231,7 @@ def _connect(path: str, busy_timeout_ms: int) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA cache_size = -32768")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         ensure_schema(connection, path)
     except sqlite3.Error as error:
         connection.close()
