@@ -7,7 +7,7 @@ and which versions outside the run they need; `complete_plan` binds those.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from arco_flow.domain.errors import InvalidInput
@@ -23,7 +23,12 @@ from arco_flow.domain.partition_mappings import (
 from arco_flow.domain.partitions import partitions_from_wire
 from arco_flow.domain.plan import Edge, Pin, Plan, PlanTask
 from arco_flow.domain.selection import AssetAttributes, select
-from arco_flow.domain.targets import PartitionRequest, resolve_targets
+from arco_flow.domain.targets import (
+    PartitionRequest,
+    check_count,
+    in_order,
+    resolve_targets,
+)
 from arco_flow.domain.wire import canonical_json, sha256_hex
 
 Version = tuple[str, str]
@@ -32,12 +37,16 @@ Version = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class PlanDraft:
-    """Tasks and edges; `external` holds what the pins of the edges will be bound to."""
+    """Tasks and edges; `external` holds what the pins of the edges will be bound to.
+
+    left_out: selected assets that have none of the named partitions.
+    """
 
     assets: tuple[str, ...]
     tasks: tuple[PlanTask, ...]
     external: tuple[Pin, ...]
     needed_by: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def attributes_of(manifest: Manifest) -> dict[str, AssetAttributes]:
@@ -93,7 +102,46 @@ def draft_plan(
     definitions = definitions_of(manifest)
     specs = [by_key[key] for key in keys]
     targets = resolve_targets(specs, definitions, request, ctx)
-    return _Drafting(specs, definitions, targets, ctx).run()
+    kept = [spec for spec in specs if spec.key in targets]
+    left_out = tuple(key for key in keys if key not in targets)
+    return replace(_Drafting(kept, definitions, targets, ctx).run(), left_out=left_out)
+
+
+def widen_draft(
+    draft: PlanDraft,
+    manifest: Manifest,
+    selection: str,
+    current: Mapping[Version, str],
+    ctx: PartitionContext,
+) -> PlanDraft | None:
+    """The draft with the partitions that it needs, that nobody made yet, and whose asset is
+    selected: `+weekly` for one week takes the seven days. None when there are none.
+
+    Without this the plan would be refused although the caller has selected what it lacks.
+    """
+    selected = frozenset(select_assets(manifest, selection))
+    lacking = [
+        pin
+        for pin in draft.external
+        if pin.asset in selected and (pin.asset, pin.partition) not in current
+    ]
+    if not lacking:
+        return None
+    definitions = definitions_of(manifest)
+    targets: dict[str, list[str]] = {
+        key: [] for key in (*draft.assets, *(pin.asset for pin in lacking))
+    }
+    for task in draft.tasks:
+        targets[draft.assets[task.asset]].append(task.name)
+    for pin in lacking:
+        targets[pin.asset].append(pin.name)
+    ordered = {
+        key: in_order(definitions[key], names, ctx) if key in definitions else names
+        for key, names in targets.items()
+    }
+    check_count(ordered)
+    left_out = tuple(key for key in draft.left_out if key not in ordered)
+    return replace(draft_tasks(manifest, ordered, ctx), left_out=left_out)
 
 
 def draft_tasks(

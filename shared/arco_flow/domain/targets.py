@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from arco_flow.domain.errors import InvalidInput, TooLarge
@@ -38,23 +38,25 @@ def resolve_targets(
 ) -> dict[str, list[str]]:
     """Partition keys per asset, in order; [""] for an unpartitioned asset.
 
-    A key or range means the same span of time for every time-partitioned asset: one that is cut
-    otherwise takes its partitions that lie whole within the span. Raises InvalidInput when a
-    partitioned asset is selected and nothing was named, when a key fits no selected asset or an
-    asset gets no partition; TooLarge over MAX_TASKS.
+    A range means the same span of time for every time-partitioned asset: one that is cut
+    otherwise takes its partitions that lie whole within the span. An asset that gets no
+    partition by the keys or the range is left out, as long as another one gets some. Raises
+    InvalidInput when a partitioned asset is selected and nothing was named, when a key fits no
+    selected asset or no asset gets a partition; TooLarge over MAX_TASKS.
     """
     partitioned = [spec.key for spec in specs if spec.key in definitions]
     _check_named(partitioned, request)
     chosen = {key: definitions[key] for key in partitioned}
     span = _span(chosen, request, ctx)
-    found: dict[str, list[str]] = {}
-    for spec in specs:
-        definition = chosen.get(spec.key)
-        found[spec.key] = (
-            [""] if definition is None else _keys_of(spec.key, definition, request, span, ctx)
-        )
     _check_used(chosen, request, ctx)
-    _check_count(found)
+    found = {
+        spec.key: [""] if spec.key not in chosen else _keys_of(chosen[spec.key], request, span, ctx)
+        for spec in specs
+    }
+    if partitioned and not any(found[key] for key in partitioned):
+        raise _no_partition(partitioned[0], chosen[partitioned[0]], request, ctx)
+    found = {key: keys for key, keys in found.items() if keys}
+    check_count(found)
     return found
 
 
@@ -105,29 +107,26 @@ def _time_part(definition: PartitionsDefinition) -> TimePartitions | None:
 
 
 def _keys_of(
-    asset: str,
     definition: PartitionsDefinition,
     request: PartitionRequest,
     span: Span | None,
     ctx: PartitionContext,
 ) -> list[str]:
     if request.everything:
-        found = definition.keys(ctx)
-    elif request.keys:
-        found = [key for key in dict.fromkeys(request.keys) if definition.has(key, ctx)]
-        found = _in_order(definition, found, ctx)
-    elif span is not None and _time_part(definition) is not None:
-        found = _within(definition, span, ctx)
-    else:
-        found = definition.range(request.start, request.end, ctx)
-    if not found:
-        raise _no_partition(asset, definition, request, ctx)
-    return found
+        return definition.keys(ctx)
+    if request.keys:
+        named = (key for key in dict.fromkeys(request.keys) if definition.has(key, ctx))
+        return in_order(definition, named, ctx)
+    if span is not None:
+        return _within(definition, span, ctx) if _time_part(definition) is not None else []
+    return definition.range(request.start, request.end, ctx)
 
 
-def _in_order(
-    definition: PartitionsDefinition, keys: list[str], ctx: PartitionContext
+def in_order(
+    definition: PartitionsDefinition, names: Iterable[str], ctx: PartitionContext
 ) -> list[str]:
+    """Existing keys in the order of their definition."""
+    keys = list(names)
     if len(keys) < 2:
         return keys
     if isinstance(definition, TimePartitions):
@@ -177,7 +176,8 @@ def _check_used(
             raise unknown_key(next(iter(chosen.values())), key, ctx)
 
 
-def _check_count(found: Mapping[str, Sequence[str]]) -> None:
+def check_count(found: Mapping[str, Sequence[str]]) -> None:
+    """Raises TooLarge over MAX_TASKS, InvalidInput for none."""
     total = sum(len(keys) for keys in found.values())
     if total > MAX_TASKS:
         raise TooLarge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from arco_flow.domain.decision import APPLIED, Segment
@@ -23,7 +24,7 @@ def stamp(time_ms: int) -> str:
     return text.replace("+00:00", "Z")
 
 
-def plan_view(plan: PlanIndex) -> PlanView:
+def plan_view(plan: PlanIndex, left_out: Sequence[str] = ()) -> PlanView:
     """A plan with names instead of indices."""
     return PlanView(
         plan_id=plan.plan_id,
@@ -41,6 +42,7 @@ def plan_view(plan: PlanIndex) -> PlanView:
             )
             for index, (short, task) in enumerate(zip(plan.shorts, plan.plan.tasks, strict=True))
         ],
+        left_out=list(left_out),
     )
 
 

@@ -6,6 +6,8 @@ concurrent requests of one key make one run and the losers read the winner's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from arco_flow.domain.asset import decode_materialization, row_key
@@ -24,7 +26,14 @@ from arco_flow.domain.ids import Entity, Scope, asset_entity, plan_path, run_ent
 from arco_flow.domain.manifest import Manifest
 from arco_flow.domain.partition_base import PartitionContext
 from arco_flow.domain.plan import Plan, PlanIndex, index_plan, plan_bytes, plan_id_of
-from arco_flow.domain.planner import PlanDraft, Version, complete_plan, draft_plan, draft_tasks
+from arco_flow.domain.planner import (
+    PlanDraft,
+    Version,
+    complete_plan,
+    draft_plan,
+    draft_tasks,
+    widen_draft,
+)
 from arco_flow.domain.run import Run, encode_run
 from arco_flow.domain.run_decide import ORDER_VERSION, new_run, open_run
 from arco_flow.domain.targets import PartitionRequest
@@ -66,7 +75,7 @@ async def request_run(engine: Engine, scope: Scope, spec: RunSpec, *, actor: str
     reserved = await _reservation(engine, scope, run_key)
     if reserved is not None:
         return await _existing(engine, scope, reserved, digest, actor)
-    plan = await _plan(engine, scope, spec)
+    plan, left_out = await _plan(engine, scope, spec)
     seed = await _seed(engine, spec, plan, run_key=run_key, run_id=run_id, actor=actor)
     try:
         run = await _open(engine, scope, seed, plan, spec, digest)
@@ -75,13 +84,14 @@ async def request_run(engine: Engine, scope: Scope, spec: RunSpec, *, actor: str
         if reserved is None:
             raise
         return await _existing(engine, scope, reserved, digest, actor)
-    return _accepted(run, created=True)
+    return _accepted(run, created=True, left_out=left_out)
 
 
 async def preview_run(engine: Engine, scope: Scope, spec: RunSpec) -> PlanView:
     """The plan that a request would get now; nothing is stored."""
     _check(spec)
-    return plan_view(await _plan(engine, scope, spec))
+    plan, left_out = await _plan(engine, scope, spec)
+    return plan_view(plan, left_out)
 
 
 def request_fingerprint(spec: RunSpec) -> str:
@@ -146,7 +156,8 @@ async def _record_conflict(
     await record(engine, entity, event)
 
 
-async def _plan(engine: Engine, scope: Scope, spec: RunSpec) -> PlanIndex:
+async def _plan(engine: Engine, scope: Scope, spec: RunSpec) -> tuple[PlanIndex, tuple[str, ...]]:
+    """The plan of a request, and the selected assets that have no part in it."""
     deployment = await load_deployment(engine, scope)
     manifest = await load_manifest(engine, scope, deployment.manifest_id)
     ctx = await partition_context(engine, scope, manifest)
@@ -155,8 +166,10 @@ async def _plan(engine: Engine, scope: Scope, spec: RunSpec) -> PlanIndex:
     if spec.missing_only:
         draft = await _missing_only(engine, scope, manifest, draft, spec, ctx)
     current = await _current_versions(engine, scope, draft)
+    while wider := widen_draft(draft, manifest, spec.selection, current, ctx):
+        draft, current = wider, await _current_versions(engine, scope, wider)
     plan = complete_plan(draft, manifest, deployment.manifest_id, scope, current)
-    return _indexed(engine, plan, manifest)
+    return _indexed(engine, plan, manifest), draft.left_out
 
 
 def _indexed(engine: Engine, plan: Plan, manifest: Manifest) -> PlanIndex:
@@ -308,7 +321,7 @@ def _opening_events(
     return request, triggered, planned
 
 
-def _accepted(run: Run, *, created: bool) -> RunAccepted:
+def _accepted(run: Run, *, created: bool, left_out: Sequence[str] = ()) -> RunAccepted:
     return RunAccepted(
         run_id=run.run_id,
         run_key=run.run_key,
@@ -320,4 +333,5 @@ def _accepted(run: Run, *, created: bool) -> RunAccepted:
         code_version_id=run.code_version_id,
         catalog_snapshot_id=run.catalog_snapshot_id,
         create_time=stamp(run.created_ms),
+        left_out=list(left_out),
     )

@@ -43,7 +43,10 @@ class RunSpec(View, frozen=True, rename="camel", kw_only=True, forbid_unknown_fi
 
 
 class RunAccepted(View, frozen=True, rename="camel", kw_only=True):
-    """Answer to a run request; created is False when the run key named an existing run."""
+    """Answer to a run request; created is False when the run key named an existing run.
+
+    left_out: selected assets that have none of the named partitions.
+    """
 
     run_id: str
     run_key: str
@@ -55,6 +58,7 @@ class RunAccepted(View, frozen=True, rename="camel", kw_only=True):
     code_version_id: str
     catalog_snapshot_id: str
     create_time: str
+    left_out: list[str] = []
 
 
 class PlannedTask(View, frozen=True, rename="camel", kw_only=True):
@@ -76,6 +80,7 @@ class PlanView(View, frozen=True, rename="camel", kw_only=True):
     catalog_snapshot_id: str
     task_count: int
     tasks: list[PlannedTask]
+    left_out: list[str] = []
 
 
 class AttemptView(View, frozen=True, rename="camel", kw_only=True):
