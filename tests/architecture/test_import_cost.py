@@ -109,5 +109,12 @@ def test_assets_are_declared_within_their_budget():
 
 
 def test_help_is_there_within_its_budget():
-    spent = _milliseconds_over_bare("-m", "arco_flow.cli.main", "--help")
-    assert spent <= HELP_MILLISECONDS
+    shown = subprocess.run(
+        [sys.executable, "-m", "arco_flow.cli", "--help"],
+        env=_environment(),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "Commands:" in shown.stdout
+    assert _milliseconds_over_bare("-m", "arco_flow.cli", "--help") <= HELP_MILLISECONDS
