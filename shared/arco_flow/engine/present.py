@@ -7,7 +7,7 @@ from typing import Any
 
 from arco_flow.domain.decision import APPLIED, Segment
 from arco_flow.domain.events import TaskFinished, TaskStateChanged
-from arco_flow.domain.ids import Scope, attempt_id_of, dispatch_id_of
+from arco_flow.domain.ids import Scope, attempt_id_of, dispatch_id_of, task_key_of
 from arco_flow.domain.plan import PlanIndex
 from arco_flow.domain.run import Live, Run
 from arco_flow.domain.task import TaskState
@@ -36,6 +36,7 @@ def plan_view(plan: PlanIndex, left_out: Sequence[str] = ()) -> PlanView:
         tasks=[
             PlannedTask(
                 task=short,
+                task_key=task_key_of(plan.specs[task.asset].key, task.partition),
                 asset=plan.specs[task.asset].key,
                 partition=task.name,
                 upstream=[plan.shorts[i] for i in plan.upstream[index]],

@@ -62,9 +62,13 @@ class RunAccepted(View, frozen=True, rename="camel", kw_only=True):
 
 
 class PlannedTask(View, frozen=True, rename="camel", kw_only=True):
-    """One task of a plan; upstream holds task short names."""
+    """One task of a plan; upstream holds task short names.
+
+    task_key: canonical JSON of asset, partition and operation: what the task is, in any run.
+    """
 
     task: str
+    task_key: str
     asset: str
     partition: str
     upstream: list[str]
