@@ -90,9 +90,10 @@ def test_the_callback_task_id_of_the_worker_protocol() -> None:
 @given(st.text() | st.binary().map(lambda raw: "ct1_" + raw.hex()))
 def test_any_other_text_is_refused_and_nothing_else(text: str) -> None:
     try:
-        assert callback_task_id(*parse_callback_task_id(text)) == text
-    except InvalidInput as error:
-        assert "malformed task id" in error.message
+        found = parse_callback_task_id(text)
+    except InvalidInput:
+        return
+    assert callback_task_id(*found) == text
 
 
 def test_entities_come_back_from_their_text() -> None:

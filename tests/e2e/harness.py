@@ -111,7 +111,7 @@ class PlaneUnderTest:
             "NO_COLOR": "1",
         }
         done = subprocess.run(
-            [sys.executable, "-m", "arco_flow.cli.main", *arguments],
+            [sys.executable, "-m", "arco_flow.cli", *arguments],
             cwd=self.folder,
             env=environment,
             capture_output=True,

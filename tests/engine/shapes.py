@@ -1,0 +1,53 @@
+"""Manifests for the engine's tests: small graphs with policies."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from arco_flow.domain.manifest import AssetSpec, DepSpec, Manifest, TimeoutsSpec
+
+CHAIN = {"a": [], "b": ["a"], "c": ["b"]}
+DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
+FAN = {"a": [], **{f"b{i}": ["a"] for i in range(5)}, "z": [f"b{i}" for i in range(5)]}
+LOOSE = {"a": [], "b": [], "c": []}
+SHAPES = (CHAIN, DIAMOND, FAN, LOOSE)
+
+KEYS = {"kind": "static", "keys": ["k1", "k2", "k3"]}
+REGIONS = {"kind": "dynamic", "name": "regions"}
+RETRY = {"maxRetries": 2, "delayMs": 1000}
+
+
+def manifest_of(
+    edges: Mapping[str, Sequence[str]] = CHAIN, *, code: str = "v1", **spec: Any
+) -> Manifest:
+    """Assets `t.NAME` with value dependencies; keywords apply to all of them."""
+    assets = [
+        AssetSpec(
+            key=f"t.{name}",
+            code_version=code,
+            deps=[DepSpec(asset=f"t.{up}", param=up) for up in ups],
+            **spec,
+        )
+        for name, ups in sorted(edges.items())
+    ]
+    return Manifest(code_version_id=f"cv_{code}", module="t", assets=assets)
+
+
+def random_manifest(chance: random.Random, code: str) -> Manifest:
+    """A shape with policies of its own, and one asset on dynamic partitions beside it."""
+    spec: dict[str, Any] = {
+        "timeouts": TimeoutsSpec(
+            start_ms=chance.choice([0, 0, 30_000]),
+            heartbeat_ms=chance.choice([5_000, 20_000]),
+            execution_ms=chance.choice([0, 0, 15_000]),
+        ),
+        "retry": chance.choice(
+            [None, {"maxRetries": 3}, RETRY, {"maxRetries": 2, "delayMs": 4000, "jitter": "full"}]
+        ),
+        "partitions": chance.choice([None, None, KEYS]),
+    }
+    manifest = manifest_of(chance.choice(SHAPES), code=code, **spec)
+    manifest.assets.append(AssetSpec(key="t.local", partitions=REGIONS, code_version=code))
+    return manifest
