@@ -100,13 +100,15 @@ def _drawing(run: RunView) -> Group:
 
     over = sum(1 for task in run.tasks if task.end_time)
     head = Table.grid(padding=(0, 2))
+    for width in (None, None, 30, None):
+        head.add_column(no_wrap=True, width=width)
     head.add_row(
         run.run_id,
         Text(run.state, style=COLOURS.get(run.state, "")),
-        ProgressBar(total=max(run.task_total, 1), completed=over, width=40),
+        ProgressBar(total=max(run.task_total, 1), completed=over),
         f"{over}/{run.task_total}",
-        ", ".join(f"{count} {state.lower()}" for state, count in run.task_counts.items()),
     )
+    counts = ", ".join(f"{count} {state.lower()}" for state, count in run.task_counts.items())
     rows = Table.grid(padding=(0, 2))
     busy = [task for task in run.tasks if not task.end_time and task.state not in _QUIET_STATES]
     for task in busy[:LIVE_TASKS]:
@@ -114,7 +116,7 @@ def _drawing(run: RunView) -> Group:
         rows.add_row("", task.task, state, Text(task_note(task)))
     if len(busy) > LIVE_TASKS:
         rows.add_row("", f"… and {len(busy) - LIVE_TASKS} more under way")
-    return Group(head, rows)
+    return Group(head, Text(f"  {counts}"), rows)
 
 
 def _has_rich() -> bool:
