@@ -377,6 +377,18 @@ def test_our_own_defects_tell_nothing_and_are_logged(
     assert caplog.records[0].exc_info is not None
 
 
+def test_what_a_caller_sends_can_not_write_lines_of_our_log(
+    plane: Plane, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "arco_flow.http"):
+        plane.ask("GET", f"{BASE}/runs?a%0aERROR%20forged%1b[2Jx%e2%80%ae=1")
+        api_error(errors.InvalidInput("x" * 100_000))
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.isprintable()
+    assert "a\\nERROR forged\\x1b[2Jx\\u202e" in first
+    assert len(second) < 4096
+
+
 def test_metadata_repeats_the_values_of_the_message() -> None:
     error = errors.InvalidInput("bad 3", where="$.x", fix="use 2", details={"value": 3, "xs": [1]})
     info = error_of(api_error(error))["details"][0]

@@ -23,6 +23,7 @@ from arco_flow.http.messages import Response
 ERROR_DOMAIN: Final = "flow.arco.dev"
 """`domain` of our ErrorInfo: with `reason` it names an error for programs."""
 RETRY_AFTER_SECONDS: Final = 1
+MAX_LOGGED_CHARS: Final = 2_000
 
 _log = logging.getLogger("arco_flow.http")
 
@@ -105,10 +106,22 @@ def callback_error(error: Exception) -> Response:
 
 def log_error(error: Exception, outcome: Outcome) -> None:
     """One line per refused request; a stack only for what is our defect."""
+    text = error.message if isinstance(error, errors.ArcoError) else str(error)
     stack = error if outcome is _INTERNAL else None
     _log.log(
-        outcome.level, "%s %s: %s", outcome.status, _reason(error, outcome), error, exc_info=stack
+        outcome.level,
+        "%s %s: %s",
+        outcome.status,
+        _reason(error, outcome),
+        _one_line(text),
+        exc_info=stack,
     )
+
+
+def _one_line(text: str) -> str:
+    """Text that may hold a caller's own, made safe for a log: no line breaks, no escapes."""
+    cut = text[:MAX_LOGGED_CHARS]
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
 
 
 def _reason(error: Exception, outcome: Outcome) -> str:
