@@ -6,22 +6,29 @@ holds no absolute path, no time and no float.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from arco_flow.domain.errors import InvalidInput, TooLarge
 from arco_flow.domain.graph import AssetGraph
-from arco_flow.domain.identifiers import validate_asset_key
+from arco_flow.domain.identifiers import (
+    validate_asset_key,
+    validate_group,
+    validate_kinds,
+    validate_owner,
+    validate_tags,
+)
 from arco_flow.domain.wire import canonical_json, fingerprint
 
 MANIFEST_VERSION = 1
 MAX_MANIFEST_BYTES = 10 * 1024 * 1024
 """Limit of the uploaded document (10 MiB), the same as of one request to the cloud's store."""
 MAX_ASSETS = 20_000
-MAX_RETRIES = 250
-"""A run's state keeps the attempt number in one byte."""
+KINDS = ("asset", "activity")
+SHAPES = ("value", "sequence", "mapping")
+SEVERITIES = ("error", "warn")
 
 
 class _Wire(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
@@ -171,7 +178,13 @@ def parse_manifest(raw: bytes) -> Manifest:
     try:
         manifest = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(f"malformed manifest: {error}", reason="MALFORMED_MANIFEST") from error
+        what, _, where = str(error).partition(" - at ")
+        raise InvalidInput(
+            f"malformed manifest: {what}",
+            where=where.strip("`") or None,
+            fix="let `arco-flow deploy` write it, or send what `arco-flow validate --out` wrote",
+            reason="MALFORMED_MANIFEST",
+        ) from error
     validate_manifest(manifest)
     return manifest
 
@@ -179,54 +192,98 @@ def parse_manifest(raw: bytes) -> Manifest:
 def validate_manifest(manifest: Manifest) -> None:
     """Check what types can not: keys, duplicates, unknown upstreams, cycles, definitions.
 
-    Raises InvalidInput (or its subclass DefinitionError) naming the asset.
+    Raises InvalidInput (or its subclass DefinitionError) naming the asset and its place.
     """
-    from arco_flow.domain.partitions import partitions_from_wire
-    from arco_flow.domain.retry import retry_from_wire
-
     if manifest.manifest_version != MANIFEST_VERSION:
         raise InvalidInput(
             f"manifest version {manifest.manifest_version} is not known (this plane reads "
             f"{MANIFEST_VERSION})",
+            where="$.manifestVersion",
             fix="upgrade the older of SDK and plane",
+            reason="MANIFEST_VERSION_UNKNOWN",
         )
     if len(manifest.assets) > MAX_ASSETS:
-        raise TooLarge(f"{len(manifest.assets)} assets; at most {MAX_ASSETS} in one manifest")
-    seen: set[str] = set()
+        raise TooLarge(
+            f"{len(manifest.assets)} assets; at most {MAX_ASSETS} in one manifest",
+            where="$.assets",
+            fix="split the code location into several workspaces",
+        )
+    seen: dict[str, int] = {}
     for index, asset in enumerate(manifest.assets):
-        where = f"$.assets[{index}] ({asset.key})"
-        validate_asset_key(asset.key)
-        if asset.key in seen:
-            raise InvalidInput(f"asset '{asset.key}' appears twice", where=where)
-        seen.add(asset.key)
-        _validate_shape(asset, where)
-        if asset.partitions is not None:
-            partitions_from_wire(asset.partitions)
-        if asset.retry is not None and retry_from_wire(asset.retry).max_retries > MAX_RETRIES:
-            raise InvalidInput(f"more than {MAX_RETRIES} retries", where=where)
+        first = seen.setdefault(asset.key, index)
+        if first != index:
+            raise InvalidInput(
+                f"asset '{asset.key}' appears twice: it is $.assets[{first}], too",
+                where=f"$.assets[{index}]",
+                fix="give one of them another key, or leave it out",
+                reason="DUPLICATE_ASSET",
+                details={"key": asset.key},
+            )
+        try:
+            _validate_asset(asset)
+        except InvalidInput as error:
+            raise _located(error, f"$.assets[{index}]") from error
     manifest.graph().topological_order()
     manifest_bytes(manifest)
 
 
-def _validate_shape(asset: AssetSpec, where: str) -> None:
-    if asset.kind not in ("asset", "activity"):
-        raise InvalidInput(
-            f"kind '{asset.kind}' of asset '{asset.key}' is neither 'asset' nor 'activity'",
-            where=where,
-        )
+def _located(error: InvalidInput, place: str) -> InvalidInput:
+    """The same error with its place in the document, by which a reader finds the asset."""
+    return type(error)(
+        error.message,
+        where=f"{place}.{error.where}" if error.where else place,
+        fix=error.fix,
+        reason=error.reason,
+        details=error.details,
+    )
+
+
+def _validate_asset(asset: AssetSpec) -> None:
+    """One asset alone; `where` of what is raised is relative to it."""
+    from arco_flow.domain.partition_mappings import mapping_from_wire
+    from arco_flow.domain.partitions import partitions_from_wire
+    from arco_flow.domain.retry import retry_from_wire
+
+    validate_asset_key(asset.key)
+    validate_group(asset.group)
+    validate_tags(asset.tags)
+    validate_kinds(asset.kinds)
+    for owner in asset.owners:
+        validate_owner(owner)
+    _validate_shape(asset)
+    if asset.partitions is not None:
+        partitions_from_wire(asset.partitions)
     for dep in asset.deps:
-        if dep.shape not in ("value", "sequence", "mapping"):
-            raise InvalidInput(f"unknown input shape '{dep.shape}'", where=f"{where}.deps")
+        if dep.mapping is not None:
+            mapping_from_wire(dep.mapping)
+    if asset.retry is not None and retry_from_wire(asset.retry).max_retries > MAX_RETRIES:
+        raise InvalidInput(
+            f"asset '{asset.key}' has more than {MAX_RETRIES} retries",
+            where="retry",
+            fix=f"set maxRetries to {MAX_RETRIES} or less",
+        )
+
+
+def _validate_shape(asset: AssetSpec) -> None:
+    if asset.kind not in KINDS:
+        raise _no_choice(f"kind '{asset.kind}' of asset '{asset.key}'", KINDS, "kind")
+    for dep in asset.deps:
+        if dep.shape not in SHAPES:
+            what = f"input shape '{dep.shape}' of asset '{asset.key}'"
+            raise _no_choice(what, SHAPES, "deps")
     for check in asset.checks:
-        if check.severity not in ("error", "warn"):
-            raise InvalidInput(
-                f"severity '{check.severity}' of check '{check.name}' is neither 'error' nor "
-                "'warn'",
-                where=where,
-            )
+        if check.severity not in SEVERITIES:
+            what = f"severity '{check.severity}' of check '{check.name}'"
+            raise _no_choice(what, SEVERITIES, "checks")
     limits = (asset.timeouts.start_ms, asset.timeouts.heartbeat_ms, asset.timeouts.execution_ms)
     if min(limits) < 0 or asset.timeouts.heartbeat_ms < 1000:
         raise InvalidInput(
             f"timeouts of asset '{asset.key}' must not be negative, and its heartbeat at least 1 s",
-            where=where,
+            where="timeouts",
+            fix='for example {"heartbeatMs": 300000}; 0 in the others means no limit',
         )
+
+
+def _no_choice(what: str, choices: Sequence[str], where: str) -> InvalidInput:
+    known = " or ".join(f"'{choice}'" for choice in choices)
+    return InvalidInput(f"{what} is not known", where=where, fix=f"one of {known}")
