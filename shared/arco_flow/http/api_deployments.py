@@ -5,6 +5,7 @@ from __future__ import annotations
 from arco_flow.engine.deploy import current_deployment, deploy
 from arco_flow.engine.views import DeploymentView, DeployOutcome
 from arco_flow.http.arguments import flag
+from arco_flow.http.bodies import refuse_repeated_names
 from arco_flow.http.routing import Call
 
 LOCATION_PREFIX = "location."
@@ -17,6 +18,7 @@ async def create_deployment(call: Call) -> DeployOutcome:
         for name, value in call.query.items()
         if name.startswith(LOCATION_PREFIX)
     }
+    refuse_repeated_names(call.request.body)
     return await deploy(
         call.engine,
         call.scope,

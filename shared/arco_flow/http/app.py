@@ -131,7 +131,11 @@ class App:
         identity = await self._authenticator.authenticate(request)
         # A workspace of somebody else and one that is nowhere are answered alike.
         if params["workspace"] != identity.scope.workspace:
-            raise NotFound("there is no such workspace", reason="WORKSPACE_NOT_FOUND")
+            raise NotFound(
+                "there is no such workspace",
+                fix="name the workspace that the credential is of",
+                reason="WORKSPACE_NOT_FOUND",
+            )
         if PERMISSION_OF[route.policy] not in identity.permissions:
             raise Forbidden(
                 "the credential may not do this", details={"needed": PERMISSION_OF[route.policy]}
@@ -148,6 +152,7 @@ def too_large(limit: int) -> TooLarge:
     """The refusal of a body over `limit` bytes."""
     return TooLarge(
         f"the body is longer than {limit} bytes",
+        fix="send less at a time: fewer assets in one workspace, fewer partitions in one request",
         details={"limitBytes": limit},
         reason="BODY_TOO_LARGE",
     )

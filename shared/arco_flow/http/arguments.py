@@ -45,7 +45,9 @@ def read_query(raw: str, route: Route) -> dict[str, str]:
                 details={"argument": name},
             )
         if name in found:
-            raise InvalidInput(f"argument '{name}' is given twice", reason="REPEATED_ARGUMENT")
+            raise InvalidInput(
+                f"argument '{name}' is given twice", fix="give it once", reason="REPEATED_ARGUMENT"
+            )
         found[name] = percent_decode(value, plus=True)
     return found
 
@@ -54,18 +56,30 @@ def page_size(query: Mapping[str, str], default: int = DEFAULT_PAGE_SIZE) -> int
     """pageSize: 0 and absent mean the default, more than the maximum the maximum (AIP-158)."""
     text = query.get("pageSize", "0")
     if not re.fullmatch(r"-?[0-9]{1,9}", text, re.ASCII):
-        raise InvalidInput(f"pageSize '{text}' is no number", reason="BAD_PAGE_SIZE")
+        raise _bad_page_size(f"'{text}' is no number")
     size = int(text)
     if size < 0:
-        raise InvalidInput(f"pageSize {size} is negative", reason="BAD_PAGE_SIZE")
+        raise _bad_page_size(f"{size} is negative")
     return min(size or default, MAX_PAGE_SIZE)
+
+
+def _bad_page_size(problem: str) -> InvalidInput:
+    return InvalidInput(
+        f"pageSize {problem}",
+        fix=f"give 1 to {MAX_PAGE_SIZE}, or leave it out",
+        reason="BAD_PAGE_SIZE",
+    )
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
     """A boolean argument: true, false or absent. Raises InvalidInput for anything else."""
     text = query.get(name, "false")
     if text not in ("true", "false"):
-        raise InvalidInput(f"{name} '{text}' is neither true nor false", reason="BAD_FLAG")
+        raise InvalidInput(
+            f"{name} '{text}' is neither true nor false",
+            fix=f"{name}=true, or leave it out",
+            reason="BAD_FLAG",
+        )
     return text == "true"
 
 

@@ -6,6 +6,7 @@ document and deep nesting are all 400 and never reach a use case.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from typing import Any, Final, TypeVar
@@ -21,6 +22,7 @@ MAX_JSON_KEYS: Final = 2_000
 """Names in one object; the widest of ours has far fewer."""
 
 T = TypeVar("T", bound=msgspec.Struct)
+_SEE: Final = "GET /v1/openapi.json describes the bodies"
 _UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`")
 
 
@@ -64,19 +66,33 @@ def refuse_ambiguous_json(raw: bytes) -> None:
     try:
         document = json.loads(raw, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        raise _malformed(f"not JSON: {error}") from error
+        raise _malformed(f"the body is no JSON: {error}", _SEE) from error
     if _depth(document) > MAX_JSON_DEPTH:
-        raise _malformed(f"nesting deeper than {MAX_JSON_DEPTH} levels")
+        raise _malformed(f"the body is nested deeper than {MAX_JSON_DEPTH} levels", _SEE)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def refuse_repeated_names(raw: bytes) -> None:
+    """Raise InvalidInput for a name that one object has twice; what is no JSON is let pass.
+
+    For documents whose decoder tells the rest: it would keep the last of the two in silence.
+    """
+    with contextlib.suppress(ValueError, RecursionError):
+        json.loads(raw, object_pairs_hook=_distinct)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _malformed(f"'{twice}' occurs twice in one object")
+        raise _malformed(f"'{twice}' occurs twice in one object", "leave one of them out")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = _distinct(pairs)
     if len(found) > MAX_JSON_KEYS:
-        raise _malformed(f"{len(found)} names in one object; at most {MAX_JSON_KEYS}")
+        raise _malformed(f"{len(found)} names in one object; at most {MAX_JSON_KEYS}", _SEE)
     return found
 
 
@@ -98,7 +114,12 @@ def _refused(problem: str, kind: type[msgspec.Struct]) -> InvalidInput:
     what, _, where = problem.partition(" - at ")
     unknown = _UNKNOWN.search(what)
     if unknown is None:
-        return InvalidInput(what, where=where.strip("`") or None, reason="MALFORMED_BODY")
+        return InvalidInput(
+            f"the body can not be read: {what}",
+            where=where.strip("`") or None,
+            fix=_SEE,
+            reason="MALFORMED_BODY",
+        )
     names = [info.encode_name for info in msgspec.structs.fields(kind)]
     hint = did_you_mean(unknown[1], names)
     return InvalidInput(
@@ -110,5 +131,5 @@ def _refused(problem: str, kind: type[msgspec.Struct]) -> InvalidInput:
     )
 
 
-def _malformed(problem: str) -> InvalidInput:
-    return InvalidInput(problem, reason="MALFORMED_BODY")
+def _malformed(problem: str, fix: str) -> InvalidInput:
+    return InvalidInput(problem, fix=fix, reason="MALFORMED_BODY")

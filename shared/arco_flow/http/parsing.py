@@ -112,7 +112,11 @@ def _length(headers: dict[str, str]) -> int:
         return 0
     if not _LENGTH.fullmatch(length):
         if length.isascii() and length.isdigit():
-            raise TooLarge("the body is too long", reason="BODY_TOO_LARGE")
+            raise TooLarge(
+                "Content-Length is longer than any number of bytes that is read here",
+                fix="send less at a time",
+                reason="BODY_TOO_LARGE",
+            )
         raise _malformed("malformed Content-Length")
     return int(length)
 
@@ -125,4 +129,4 @@ def _expects_continue(headers: dict[str, str]) -> bool:
 
 
 def _malformed(problem: str) -> InvalidInput:
-    return InvalidInput(problem, reason="MALFORMED_REQUEST")
+    return InvalidInput(problem, fix="speak HTTP/1.1 (RFC 9112)", reason="MALFORMED_REQUEST")

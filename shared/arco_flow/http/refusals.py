@@ -38,6 +38,9 @@ class PathTooLong(Rejected):
 
     reason = "PATH_TOO_LONG"
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, fix="shorten the arguments; POST takes a long selection")
+
 
 class UnsupportedContent(Rejected):
     """A media type or a content encoding that is not read."""
@@ -55,6 +58,9 @@ class HeadersTooLarge(Rejected):
     """Too many header lines, or too long ones."""
 
     reason = "HEADERS_TOO_LARGE"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, fix="send fewer and shorter headers")
 
 
 class VersionNotSupported(Rejected):

@@ -180,7 +180,7 @@ def decode_segment(raw: str) -> str:
     """Percent-decode one path segment. Raises InvalidInput for what no id of ours can hold."""
     text = percent_decode(raw, plus=False) if "%" in raw else raw
     if not text or text in (".", "..") or not text.isprintable():
-        raise InvalidInput("malformed path", reason="MALFORMED_PATH")
+        raise _malformed("a segment of the path is empty, dots, or not printable")
     return text
 
 
@@ -191,8 +191,14 @@ def percent_decode(raw: str, *, plus: bool) -> str:
         return text
     for part in text.split("%")[1:]:
         if len(part) < 2 or not all(c in "0123456789abcdefABCDEF" for c in part[:2]):
-            raise InvalidInput("malformed percent-encoding in the URL", reason="MALFORMED_PATH")
+            raise _malformed("the URL has a '%' without two hexadecimal digits")
     try:
         return unquote_to_bytes(text).decode()
     except UnicodeDecodeError as error:
-        raise InvalidInput("the URL is not UTF-8", reason="MALFORMED_PATH") from error
+        raise _malformed("the URL is not UTF-8") from error
+
+
+def _malformed(problem: str) -> InvalidInput:
+    return InvalidInput(
+        problem, fix="percent-encode names as UTF-8 (RFC 3986)", reason="MALFORMED_PATH"
+    )

@@ -15,7 +15,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, cast
 
-from arco_flow.domain.errors import ArcoError
+from arco_flow.domain.errors import ArcoError, InvalidInput
 from arco_flow.http.app import App, too_large
 from arco_flow.http.messages import Request, Response
 from arco_flow.http.outcomes import api_error
@@ -151,7 +151,15 @@ class _Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """The client sends no more; what it asked for is still answered."""
+        """The client sends no more; what it asked for is still answered, and a part is refused."""
+        if self._task is None and not self._discarding and (self._buffer or self._head):
+            self._refuse(
+                InvalidInput(
+                    "the request ended before it was whole",
+                    fix="send all of the headers, and as many bytes as Content-Length says",
+                    reason="MALFORMED_REQUEST",
+                )
+            )
         self._draining = True
         return self._task is not None
 
