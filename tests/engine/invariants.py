@@ -370,7 +370,9 @@ def what_was_accepted_by_the_workspace_took_effect(history: History) -> None:
         if not answer.accepted or answer.verb not in ("deploy", "dynamic"):
             continue
         if answer.verb == "deploy":
-            rows = history.rows[f"{answer.scope.tenant}:{answer.scope.workspace}:deployment:current"]
+            rows = history.rows[
+                f"{answer.scope.tenant}:{answer.scope.workspace}:deployment:current"
+            ]
             made = [json.loads(row)["manifestId"] for row in rows.values()]
             assert answer.result.manifest_id in made, f"{answer} not in {made}"
         else:
@@ -598,9 +600,7 @@ def the_latest_accepted_result_is_current(history: History) -> None:
                 requested[entry.event.data.partition].append(entry.event.data)
         for partition, all_of_them in requested.items():
             latest = max(all_of_them, key=lambda d: (d.accepted_ms, d.run_id, d.attempt_id))
-            row = catalog.decode_materialization(
-                history.rows[entity][catalog.row_key(partition)]
-            )
+            row = catalog.decode_materialization(history.rows[entity][catalog.row_key(partition)])
             assert row.attempt_id == latest.attempt_id, f"{row}\n{history.show(entity)}"
             raw = history.objects.get(pointer_path(scope, key, partition))
             assert raw is not None, f"no pointer for {partition!r}\n{history.show(entity)}"

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
-from arco_flow.adapters.memory.faults import ScriptedFaults
 from arco_flow.domain.envelope import DispatchEnvelope
 from arco_flow.domain.errors import (
     Conflict,
-    Forbidden,
-    Gone,
-    InvalidInput,
-    NotFound,
-    OutcomeUnknown,
-    Unauthenticated,
-    Unavailable,
 )
 from arco_flow.domain.events import (
     CallbackDuplicated,
@@ -25,16 +16,14 @@ from arco_flow.domain.events import (
     TimerFired,
     encode_event,
 )
-from arco_flow.domain.ids import callback_task_id, run_entity
+from arco_flow.domain.ids import run_entity
 from arco_flow.domain.manifest import TimeoutsSpec
 from arco_flow.domain.run import decode_run
-from arco_flow.engine.cancel_run import cancel_run
 from arco_flow.engine.dispatch import dispatch
-from arco_flow.engine.mailbox import record, wake
-from arco_flow.engine.worker_callback import record_callback
-from engine.invariants import check, history_of
-from engine.shapes import RETRY, manifest_of
-from engine.workers import Worker, good, survive
+from arco_flow.engine.mailbox import record
+from engine.invariants import history_of
+from engine.shapes import manifest_of
+from engine.workers import Worker
 from engine.world import SCOPE, SECONDS, World
 
 

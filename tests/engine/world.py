@@ -393,13 +393,9 @@ class World:
     ) -> DeployOutcome:
         """Deploy now."""
         raw = manifest_bytes(manifest)
-        return await deploy(
-            self.engine, scope, raw, location={}, actor="user:me", dry_run=dry_run
-        )
+        return await deploy(self.engine, scope, raw, location={}, actor="user:me", dry_run=dry_run)
 
-    async def request(
-        self, selection: str = "*", scope: Scope = SCOPE, **spec: Any
-    ) -> RunAccepted:
+    async def request(self, selection: str = "*", scope: Scope = SCOPE, **spec: Any) -> RunAccepted:
         """Request a run now."""
         wanted = RunSpec(selection=selection, **spec)
         return await request_run(self.engine, scope, wanted, actor="user:me")

@@ -93,13 +93,13 @@ async def fold(
     """Fold all that waits (and `extra`) in one commit, then submit what is owed.
 
     sweeping: also fire a timer that is overdue, and strike off submitted debts although no
-    event waits. On a lost race the entity is woken and nothing was written; `extra` was not
-    recorded then.
+    event waits. On a lost race, or when `extra` must take its turn in the inbox, the entity is
+    woken and nothing was written; `extra` was not recorded then.
     """
-    batch = await _gather(engine, entity, extra, sweeping)
-    if batch is None:
-        return Folded.NOTHING
     try:
+        batch = await _gather(engine, entity, extra, sweeping)
+        if batch is None:
+            return Folded.NOTHING
         owed = await _commit(engine, entity, batch)
     except Contended:
         await wake(engine, entity)
@@ -129,7 +129,8 @@ async def _gather(
         return None
     items = await engine.store.inbox(name, BATCH_LIMIT)
     more = len(items) >= BATCH_LIMIT
-    items, events = _readable(items, extra, hold_timers=more)
+    items, events = _readable(items, hold_timers=more)
+    _take_in(events, extra, hold_timers=more)
     now_ms = await engine.store.now_ms()
     state = await machine.load(engine, entity, head, events)
     if sweeping and not more and (lost := machine.lost_timer(state, now_ms)):
@@ -142,7 +143,7 @@ async def _gather(
 
 
 def _readable(
-    items: Sequence[InboxItem], extra: Sequence[Event], *, hold_timers: bool
+    items: Sequence[InboxItem], *, hold_timers: bool
 ) -> tuple[list[InboxItem], list[Event]]:
     """Decode a listing. A timer waits until the inbox is exhausted: a heartbeat that is still
     in it must not be overlooked when silence is judged."""
@@ -154,9 +155,20 @@ def _readable(
             continue
         kept.append(item)
         events.append(event)
-    known = {event.id for event in events}
-    events.extend(event for event in extra if event.id not in known)
     return kept, events
+
+
+def _take_in(events: list[Event], extra: Sequence[Event], *, hold_timers: bool) -> None:
+    """Fold `extra` with what waits. Raises Contended for what must be posted instead.
+
+    An event whose id waits already may say something else: only the post tells the caller what
+    came first. And a timer must not overtake what is still in the inbox.
+    """
+    waiting = {event.id for event in events}
+    for event in extra:
+        if event.id in waiting or (hold_timers and isinstance(event.data, TimerFired)):
+            raise Contended(f"event '{event.id}' of '{event.subject}' takes its turn in the inbox")
+    events.extend(extra)
 
 
 def _decode(item: InboxItem) -> Event:

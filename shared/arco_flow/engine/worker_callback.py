@@ -32,7 +32,6 @@ from arco_flow.engine.objects import load_plan, load_run
 from arco_flow.engine.present import stamp
 from arco_flow.ports.store import Posted
 
-MAX_CALLBACK_BYTES = 1024 * 1024
 OUTCOMES = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 
@@ -145,9 +144,8 @@ async def _judge(engine: Engine, entity: Entity, data: AttemptEvent) -> Verdict:
 
 
 def _event(entity: Entity, data: AttemptEvent, now_ms: int) -> Event:
-    kind = _KINDS[type(data)]
     return Event(
-        id=f"{data.attempt_id}:{kind}",
+        id=_event_id(data),
         time_ms=now_ms,
         subject=str(entity),
         data=data,
@@ -156,11 +154,12 @@ def _event(entity: Entity, data: AttemptEvent, now_ms: int) -> Event:
     )
 
 
-_KINDS: dict[type, str] = {
-    TaskStarted: "started",
-    TaskHeartbeat: "heartbeat",
-    TaskFinished: "finished",
-}
+def _event_id(data: AttemptEvent) -> str:
+    """One claim and one sign of life per attempt, and one end per worker that tells of it: until
+    the claim is folded nobody knows whose end counts, so a loser's must not stand in the way."""
+    if isinstance(data, TaskFinished):
+        return f"{data.attempt_id}:finished:{sha256_hex(data.worker_id.encode())[:12]}"
+    return f"{data.attempt_id}:{'started' if isinstance(data, TaskStarted) else 'heartbeat'}"
 
 
 async def _record_start(engine: Engine, entity: Entity, event: Event) -> None:
@@ -211,7 +210,7 @@ async def _record_duplicate(
         data=seen,
         actor=f"worker:{data.worker_id}",
         correlation=entity.name,
-        causation=f"{data.attempt_id}:finished",
+        causation=_event_id(data),
     )
     await post_and_wake(engine, entity, event, replace=True)
 
