@@ -110,6 +110,13 @@ async def fold(
     return Folded.COMMITTED
 
 
+async def pay_debts(engine: Engine, entity: Entity) -> None:
+    """Submit again what an entity owes; its next commit by this process strikes it off."""
+    head = await engine.store.load(str(entity))
+    if head is not None and head.owed:
+        await submit_effects(engine, entity, decode_owed(head.owed), record_all)
+
+
 @dataclass(frozen=True, slots=True)
 class _Batch:
     machine: Machine
@@ -134,7 +141,9 @@ async def _gather(
     now_ms = await engine.store.now_ms()
     state = await machine.load(engine, entity, head, events)
     if sweeping and not more and (lost := machine.lost_timer(state, now_ms)):
-        events.append(timer_event(entity, lost, now_ms))
+        fired = timer_event(entity, lost, now_ms)
+        # It may have fired after all, and wait for its fold.
+        events.extend([] if fired.id in {event.id for event in events} else [fired])
     decision = await machine.decide(engine, entity, state, events, now_ms)
     settles = sweeping and head is not None and bool(head.owed)
     if decision.is_noop and not items and not settles:

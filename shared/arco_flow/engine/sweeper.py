@@ -6,9 +6,10 @@ that a queue lost. What it does is what the happy path would have done, by the s
 
 from __future__ import annotations
 
+from arco_flow.domain.errors import ArcoError
 from arco_flow.domain.ids import Entity
 from arco_flow.engine.context import Engine
-from arco_flow.engine.mailbox import fold
+from arco_flow.engine.mailbox import fold, pay_debts
 from arco_flow.ports.store import Lease
 
 LEASE_MS = 15_000
@@ -17,23 +18,38 @@ SWEEP_LIMIT = 500
 
 
 async def sweep(engine: Engine, holder: str) -> int | None:
-    """Fold every overdue entity; answers their number, or None when another holder sweeps."""
+    """Fold every overdue entity; answers their number, or None when another holder sweeps.
+
+    One that can not be folded keeps no other waiting: all are tried, then its error is raised.
+    """
     lease = await engine.store.acquire_lease("sweeper", holder, LEASE_MS)
     if lease is None:
         return None
     now_ms = await engine.store.now_ms()
     overdue = await engine.store.overdue(now_ms - engine.settings.sweep_after_ms, SWEEP_LIMIT)
+    failed: ArcoError | None = None
     for name in overdue:
-        await _repair(engine, name)
+        try:
+            await _repair(engine, name)
+        except ArcoError as error:
+            failed = failed or error
         lease = await _renewed(engine, lease, holder)
         if lease is None:
             break
+    if failed is not None:
+        raise failed
     return len(overdue)
 
 
 async def _repair(engine: Engine, name: str) -> None:
-    """Submit again what is owed, then fold: the commit strikes off what was submitted."""
-    await fold(engine, Entity.parse(name), sweeping=True)
+    """Submit again what is owed, then fold: the commit strikes off what was submitted.
+
+    In this order, because the process of the next sweep may be another one, which would not
+    know what this one has submitted.
+    """
+    entity = Entity.parse(name)
+    await pay_debts(engine, entity)
+    await fold(engine, entity, sweeping=True)
 
 
 async def _renewed(engine: Engine, lease: Lease, holder: str) -> Lease | None:
