@@ -147,8 +147,8 @@ def test_a_malformed_wire_form_is_refused(wire: dict[str, Any], problem: str) ->
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"max_retries": -1}, "not in 0…1000"),
-        ({"max_retries": 1001}, "not in 0…1000"),
+        ({"max_retries": -1}, "not in 0…230"),
+        ({"max_retries": 1001}, "not in 0…230"),
         ({"max_retries": 2.0}, "no whole number"),
         ({"max_retries": True}, "no whole number"),
         ({"delay": "10"}, "no unit"),
@@ -173,8 +173,8 @@ def test_a_wrong_policy_is_refused_by_name(arguments: dict[str, Any], problem: s
 
 
 def test_a_long_exponential_policy_is_fine_with_a_cap() -> None:
-    policy = RetryPolicy(1000, 1, backoff="exponential", max_delay="1h")
-    assert delay_ms(policy, 1000, "a") == 3_600_000 < MAX_DURATION_MS
+    policy = RetryPolicy(230, 1, backoff="exponential", max_delay="1h")
+    assert delay_ms(policy, 230, "a") == 3_600_000 < MAX_DURATION_MS
 
 
 def test_the_first_retry_has_number_one() -> None:

@@ -21,8 +21,9 @@ from arco_flow.domain.effects import (
 )
 from arco_flow.domain.events import PromotionRequested, UnknownEvent, WorkersLost
 from arco_flow.domain.manifest import TimeoutsSpec
+from arco_flow.domain.retry import MAX_RETRIES
 from arco_flow.domain.run import decode_run, encode_run
-from arco_flow.domain.run_deadlines import REDISPATCH_MS
+from arco_flow.domain.run_deadlines import LOSSES_MAX, REDISPATCH_MS
 from arco_flow.domain.run_decide import ORDER_VERSION, decide_run
 from arco_flow.domain.task import TaskState
 from domain.runs import Story, manifest_of, plan_of
@@ -385,3 +386,17 @@ def _with(data: object, **changes: object) -> object:
     import msgspec
 
     return msgspec.structs.replace(data, **changes)
+
+
+def test_the_number_of_an_attempt_fits_its_byte() -> None:
+    """Every retry and every loss that the limits allow, one after the other."""
+    s = story({"a": []}, retry={"maxRetries": MAX_RETRIES})
+    for _ in range(LOSSES_MAX):
+        attempt = s.run.attempts[0]
+        s.fold(s.started("a", attempt, "old-1"))
+        s.fold(s.event(f"lost:{attempt}", WorkersLost("new-")))
+    while s.run.state == "RUNNING":
+        attempt = s.run.attempts[0]
+        s.fold(s.started("a", attempt), s.finished("a", "FAILED", attempt))
+    assert s.run.attempts[0] == 1 + MAX_RETRIES + LOSSES_MAX <= 255
+    assert s.state("a") is TaskState.FAILED

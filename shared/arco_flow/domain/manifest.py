@@ -256,12 +256,8 @@ def _validate_asset(asset: AssetSpec) -> None:
     for dep in asset.deps:
         if dep.mapping is not None:
             mapping_from_wire(dep.mapping)
-    if asset.retry is not None and retry_from_wire(asset.retry).max_retries > MAX_RETRIES:
-        raise InvalidInput(
-            f"asset '{asset.key}' has more than {MAX_RETRIES} retries",
-            where="retry",
-            fix=f"set maxRetries to {MAX_RETRIES} or less",
-        )
+    if asset.retry is not None:
+        retry_from_wire(asset.retry)
 
 
 def _validate_shape(asset: AssetSpec) -> None:

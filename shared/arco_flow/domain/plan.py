@@ -18,7 +18,6 @@ from arco_flow.domain.retry import RetryPolicy, retry_from_wire
 from arco_flow.domain.wire import canonical_json, sha256_hex
 
 PLAN_VERSION = 1
-MAX_TASKS = 10_000
 
 
 class Edge(msgspec.Struct, frozen=True, array_like=True):

@@ -25,8 +25,9 @@ from arco_flow.domain.errors import DefinitionError, InvalidInput, did_you_mean
 Backoff = Literal["constant", "linear", "exponential"]
 Jitter = Literal["none", "full", "plus_minus"]
 
-MAX_RETRIES: Final = 1000
-"""More than this is a loop without an end, better written as a schedule or a sensor."""
+MAX_RETRIES: Final = 230
+"""A run keeps the number of an attempt in one byte: 1 + 230 retries + 20 losses stay below 256.
+More retries are a loop without an end, better written as a schedule or a sensor."""
 
 
 class ErrorCategory(StrEnum):

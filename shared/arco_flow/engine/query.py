@@ -22,8 +22,6 @@ from arco_flow.engine.views import (
 )
 from arco_flow.ports.store import Head
 
-PAGE_MAX = 1000
-
 
 async def get_run(engine: Engine, scope: Scope, run_id: str, *, tasks: bool = True) -> RunView:
     """A run with its tasks. Raises NotFound."""
@@ -51,7 +49,7 @@ async def list_runs(
         if state not in RunState.__members__:
             hint = did_you_mean(state, RunState.__members__)
             raise InvalidInput(f"no run state '{state}'{hint}")
-    limit = max(1, min(limit, PAGE_MAX))
+    limit = max(1, limit)
     heads = await engine.store.list_heads(
         f"{scope.tenant}:{scope.workspace}:run:",
         statuses=states,
@@ -75,7 +73,7 @@ async def list_run_events(
 ) -> EventPage:
     """Ledger lines of a run in causal order, whole segments after a version. Raises NotFound."""
     head, _ = await _load(engine, scope, run_id)
-    limit = max(1, min(limit, PAGE_MAX))
+    limit = max(1, limit)
     raw = await engine.store.segments(head.entity, after=after, limit=limit)
     segments = [decode_segment(body) for body in raw]
     events = [
