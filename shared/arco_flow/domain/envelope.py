@@ -152,8 +152,6 @@ class CallbackErrorPayload(_Message, frozen=True, rename="camel", omit_defaults=
     received_attempt_id: str | None = None
 
 
-
-
 def parse_envelope(raw: bytes) -> DispatchEnvelope:
     """Decode a dispatch envelope, camelCase or legacy snake_case.
 
