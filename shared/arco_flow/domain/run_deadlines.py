@@ -62,11 +62,11 @@ def lose_attempt(fold: RunFold, index: int, message: str) -> None:
     if fold.state is not RunState.RUNNING:
         fold.move(index, TaskStimulus.CANCELLED, fold.cancel_reason)
         return
-    losses = fold.losses.get(index, 0) + 1
-    fold.losses[index] = losses
-    if losses > LOSSES_MAX:
+    losses = fold.losses.get(index, 0)
+    if losses >= LOSSES_MAX:
         fail_attempt(fold, index, ErrorCategory.INFRASTRUCTURE, message)
         return
+    fold.losses[index] = losses + 1
     fold.move(index, TaskStimulus.FAILED_RETRYABLE, message)
     fold.move(index, TaskStimulus.RETRY_DUE)
 
