@@ -129,6 +129,7 @@ class AssetGraph:
         if number is None:
             raise InvalidInput(
                 f"no asset '{key}' in the graph{did_you_mean(key, self._keys)}",
+                fix="name one that exists: arco-flow assets",
                 reason="UNKNOWN_ASSET",
                 details={"key": key},
             )

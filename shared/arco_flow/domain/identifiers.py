@@ -113,6 +113,11 @@ def validate_run_key(run_key: str) -> str:
     return _printable("run key", run_key, MAX_RUN_KEY_CHARS, "daily:2025-06-01")
 
 
+def validate_trigger(trigger: str) -> str:
+    """What asked for a run: printable text of at most 256 characters, no spaces around it."""
+    return _printable("trigger", trigger, MAX_RUN_KEY_CHARS, "manual")
+
+
 def validate_labels(labels: Mapping[str, str]) -> dict[str, str]:
     """Labels of a run: at most 128; keys of 1 to 128, values of 0 to 2048 printable characters.
 

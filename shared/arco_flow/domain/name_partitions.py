@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from arco_flow.domain.errors import DefinitionError, InvalidInput
-from arco_flow.domain.partition_base import PartitionContext, require_key, unknown_key
+from arco_flow.domain.partition_base import PartitionContext, backwards, require_key, unknown_key
 from arco_flow.domain.partition_keys import (
     DimensionValue,
     decode_partition_key,
@@ -186,7 +186,7 @@ class DynamicPartitions(_Names):
 
 def _between(names: Sequence[str], low: int, high: int) -> list[str]:
     if low > high:
-        raise InvalidInput(f"the range from '{names[low]}' to '{names[high]}' runs backwards")
+        raise backwards(names[low], names[high])
     return list(names[low : high + 1])
 
 

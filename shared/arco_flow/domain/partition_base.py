@@ -103,15 +103,28 @@ def unknown_key(definition: PartitionsDefinition, key: str, ctx: PartitionContex
     first, last = definition.first(ctx), definition.last(ctx)
     if first is None:
         return InvalidInput(
-            f"no partition '{key}': no partition exists yet", reason="UNKNOWN_PARTITION"
+            f"no partition '{key}': no partition exists yet",
+            fix="wait for the first, or add it: arco-flow partitions add DEFINITION KEY",
+            reason="UNKNOWN_PARTITION",
         )
     hint = ""
     if definition.count(ctx) <= _SUGGEST_FROM:
         hint = did_you_mean(str(key), definition.keys(ctx))
     return InvalidInput(
         f"no partition '{key}' (there are {definition.count(ctx)}, '{first}' to '{last}'){hint}",
+        fix="name one that exists; arco-flow partitions list ASSET shows them",
         reason="UNKNOWN_PARTITION",
         details={"key": key, "first": first, "last": last},
+    )
+
+
+def backwards(start: str, end: str) -> InvalidInput:
+    """The error for a range whose end lies before its start."""
+    return InvalidInput(
+        f"the range from '{start}' to '{end}' runs backwards",
+        fix=f"turn it round: from '{end}' to '{start}'",
+        reason="BAD_RANGE",
+        details={"start": start, "end": end},
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from arco_flow.domain import partition_trees as trees
 from arco_flow.domain.errors import InvalidInput
+from arco_flow.domain.partition_base import backwards
 from arco_flow.domain.partition_set_wire import (
     Axis,
     axes_of,
@@ -79,7 +80,7 @@ class PartitionSet:
             found = definition.range(start, start, ctx) and definition.range(end, end, ctx)
             numbers = definition.number(start), definition.number(end)
             if numbers[0] > numbers[1] or not found:
-                raise InvalidInput(f"the range from '{start}' to '{end}' runs backwards")
+                raise backwards(start, end)
             return cls(definition, trees.spans([(numbers[0], numbers[1] + 1)]))
         return cls(definition, trees.names(definition.range(start, end, ctx)))
 

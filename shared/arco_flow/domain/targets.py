@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from arco_flow.domain.errors import InvalidInput, TooLarge
 from arco_flow.domain.manifest import AssetSpec
 from arco_flow.domain.multi_partitions import MultiPartitions
-from arco_flow.domain.partition_base import PartitionContext, PartitionsDefinition, unknown_key
+from arco_flow.domain.partition_base import (
+    PartitionContext,
+    PartitionsDefinition,
+    backwards,
+    unknown_key,
+)
 from arco_flow.domain.time_partitions import TimePartitions
 
 MAX_TASKS = 10_000
@@ -89,10 +94,7 @@ def _span(
         if time and time.has(request.start, ctx) and time.has(request.end, ctx):
             start, end = time.window(request.start), time.window(request.end)
             if start.start > end.start:
-                raise InvalidInput(
-                    f"the range starts after its end: {request.start} .. {request.end}",
-                    reason="BAD_RANGE",
-                )
+                raise backwards(request.start, request.end)
             return (start.start, end.end)
     return None
 
@@ -156,7 +158,10 @@ def _no_partition(
     if len(request.keys) == 1:
         error = unknown_key(definition, request.keys[0], ctx)
         return InvalidInput(
-            f"asset '{asset}' has {error.message}", reason=error.reason, details=error.details
+            f"asset '{asset}' has {error.message}",
+            fix=None if error.fix is None else error.fix.replace("ASSET", asset),
+            reason=error.reason,
+            details=error.details,
         )
     asked = f"{request.start} .. {request.end}" if request.start else ", ".join(request.keys[:5])
     first, last = definition.first(ctx), definition.last(ctx)

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Self
 
 from arco_flow.domain.errors import DefinitionError, InvalidInput
-from arco_flow.domain.partition_base import PartitionContext, require_key
+from arco_flow.domain.partition_base import PartitionContext, backwards, require_key
 from arco_flow.domain.partition_keys import (
     DimensionValue,
     decode_partition_key,
@@ -137,7 +137,7 @@ class TimePartitions:
         assert low is not None
         assert high is not None
         if low > high:
-            raise InvalidInput(f"the range from '{start}' to '{end}' runs backwards")
+            raise backwards(start, end)
         return list(self.windows.keys(low, high + 1))
 
     def number(self, key: str) -> int:

@@ -20,12 +20,13 @@ async def cancel_run(
     Raises NotFound, or Conflict when the run is over already: its state stands.
     """
     entity = run_entity(scope, run_id)
-    head = await engine.store.load(str(entity))
+    head = await engine.store.load(str(entity)) if ":" not in run_id else None
     if head is None:
-        raise NotFound(f"no run '{run_id}'", fix="arco-flow runs")
+        raise NotFound(f"no run '{run_id}'", fix="arco-flow runs", reason="RUN_NOT_FOUND")
     if RunState(head.status).is_terminal:
         raise Conflict(
             f"run {run_id} is {head.status} already; it can not be cancelled",
+            fix=f"nothing is left to end; what it did: arco-flow status {run_id}",
             reason="RUN_NOT_CANCELLABLE",
             details={"run": run_id, "state": head.status},
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from arco_flow.domain.events import TaskStarted
 from arco_flow.domain.ids import Scope, log_prefix, run_entity
 from arco_flow.domain.run import RunState
 from arco_flow.engine.context import Engine
-from arco_flow.engine.query import run_segments
+from arco_flow.engine.query import require_task, run_segments
 from arco_flow.engine.views import LogLine, LogPage
 
 _line_decoder = msgspec.json.Decoder(dict[str, Any])
@@ -29,8 +30,10 @@ async def read_logs(
     """Lines of a run (or of one task), attempt by attempt in the order of their starts.
 
     after: token of the page before; it also continues a run that goes on. complete: the run is
-    over and this page is the last. Raises NotFound, InvalidInput (bad token).
+    over and this page is the last. Raises NotFound (run, task), InvalidInput (bad token).
     """
+    if task:
+        await require_task(engine, scope, run_id, task)
     segments = await run_segments(engine, scope, run_id)
     attempts = [
         entry.event.data
@@ -62,16 +65,38 @@ async def read_logs(
 async def _attempt_lines(
     engine: Engine, scope: Scope, run_id: str, attempt: TaskStarted, done: int, limit: int
 ) -> list[LogLine]:
-    """Lines with seq > done; chunk names carry no line numbers, so chunks are read in order."""
-    prefix = log_prefix(scope, run_id, attempt.attempt_id)
+    """At most `limit` lines with seq > done."""
     found: list[LogLine] = []
-    for meta in await engine.objects.list(prefix):
-        chunk = await engine.objects.get(meta.key)
-        for raw in chunk.data.splitlines() if chunk else ():
-            row = _line_decoder.decode(raw)
-            if row["seq"] > done and len(found) < limit:
-                found.append(_line(attempt, row))
-    return found
+    async for key in _chunks(engine, log_prefix(scope, run_id, attempt.attempt_id), done):
+        chunk = await engine.objects.get(key)
+        rows = map(_line_decoder.decode, chunk.data.splitlines() if chunk else ())
+        found += [_line(attempt, row) for row in rows if row["seq"] > done]
+        if len(found) >= limit:
+            break
+    return found[:limit]
+
+
+async def _chunks(engine: Engine, prefix: str, done: int) -> AsyncIterator[str]:
+    """Keys of the chunks that may hold lines with seq > done, in order.
+
+    A chunk's name is the number of its first line or greater. So a chunk holds lines below its
+    successor's name only, and is left unread when all of those are done: reading a long log
+    page by page costs no more than reading it once.
+    """
+    previous = ""
+    page = await engine.objects.list(prefix)
+    while page:
+        for meta in page:
+            if previous and _number(meta.key, prefix) > done + 1:
+                yield previous
+            previous = meta.key
+        page = await engine.objects.list(prefix, after=previous)
+    if previous:
+        yield previous
+
+
+def _number(key: str, prefix: str) -> int:
+    return int(key.removeprefix(prefix).partition(".")[0])
 
 
 def _line(attempt: TaskStarted, row: dict[str, Any]) -> LogLine:

@@ -91,13 +91,22 @@ async def list_run_events(
     return EventPage(events=events, next_page_token=str(segments[-1].version) if more else "")
 
 
-async def list_attempts(engine: Engine, scope: Scope, run_id: str, task: str) -> list[AttemptView]:
-    """Every attempt of a task that a worker started or finished. Raises NotFound."""
-    head, run = await _load(engine, scope, run_id)
+async def require_task(engine: Engine, scope: Scope, run_id: str, task: str) -> None:
+    """Raises NotFound with the nearest task of the run when there is none of this name."""
+    _, run = await _load(engine, scope, run_id)
     plan = await load_plan(engine, scope, run.plan_id)
     if task not in plan.index_of:
-        hint = did_you_mean(task, plan.index_of)
-        raise NotFound(f"no task '{task}' in run {run_id}{hint}")
+        raise NotFound(
+            f"no task '{task}' in run {run_id}{did_you_mean(task, plan.index_of)}",
+            fix=f"its tasks: arco-flow status {run_id}",
+            reason="TASK_NOT_FOUND",
+        )
+
+
+async def list_attempts(engine: Engine, scope: Scope, run_id: str, task: str) -> list[AttemptView]:
+    """Every attempt of a task that a worker started or finished. Raises NotFound."""
+    head, _ = await _load(engine, scope, run_id)
+    await require_task(engine, scope, run_id, task)
     started: dict[int, tuple[TaskStarted, int]] = {}
     finished: dict[int, tuple[TaskFinished, int]] = {}
     for segment in await _segments(engine, head.entity):
@@ -139,7 +148,7 @@ async def run_segments(engine: Engine, scope: Scope, run_id: str) -> list[Segmen
 
 async def _load(engine: Engine, scope: Scope, run_id: str) -> tuple[Head, Run]:
     if ":" in run_id or "/" in run_id:
-        raise NotFound(f"no run '{run_id}'")
+        raise NotFound(f"no run '{run_id}'", fix="arco-flow runs", reason="RUN_NOT_FOUND")
     head = await engine.store.load(str(run_entity(scope, run_id)))
     if head is None:
         raise NotFound(f"no run '{run_id}'", fix="arco-flow runs", reason="RUN_NOT_FOUND")

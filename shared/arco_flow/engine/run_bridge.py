@@ -12,6 +12,7 @@ import msgspec
 
 from arco_flow.domain.asset import decode_materialization, row_key
 from arco_flow.domain.decision import Segment, encode_segment
+from arco_flow.domain.durations import MAX_DURATION_MS
 from arco_flow.domain.effects import encode_owed
 from arco_flow.domain.errors import Conflict, Contended, InvalidInput, NotFound
 from arco_flow.domain.events import (
@@ -21,7 +22,7 @@ from arco_flow.domain.events import (
     RunRequested,
     RunTriggered,
 )
-from arco_flow.domain.identifiers import validate_labels, validate_run_key
+from arco_flow.domain.identifiers import validate_labels, validate_run_key, validate_trigger
 from arco_flow.domain.ids import Entity, Scope, asset_entity, plan_path, run_entity, run_id_of
 from arco_flow.domain.manifest import Manifest
 from arco_flow.domain.partition_base import PartitionContext
@@ -105,11 +106,18 @@ def _check(spec: RunSpec) -> None:
     named = [bool(spec.partitions), spec.partition_range is not None, spec.all_partitions]
     if sum(named) > 1:
         raise InvalidInput(
-            "name partitions in one way only: a list, a range, or all of them",
+            "partitions are named in more than one way",
+            fix="name a list, a range, or all of them",
             reason="PARTITIONS_AMBIGUOUS",
         )
-    if spec.timeout_ms < 0:
-        raise InvalidInput(f"timeoutMs is {spec.timeout_ms}; it must not be negative")
+    if not 0 <= spec.timeout_ms <= MAX_DURATION_MS:
+        raise InvalidInput(
+            f"timeoutMs is {spec.timeout_ms}; it must be 0 (no limit) to {MAX_DURATION_MS}",
+            where="$.timeoutMs",
+            fix="give milliseconds, for example 1800000 for half an hour",
+            reason="BAD_TIMEOUT",
+        )
+    validate_trigger(spec.trigger)
     validate_labels(spec.tags)
 
 
@@ -131,6 +139,7 @@ async def _existing(
         await _record_conflict(engine, entity, reserved, digest, actor)
         raise Conflict(
             f"run key '{reserved.run_key}' stands for another request",
+            where=f"run {reserved.run_id}: it has {reserved.fingerprint}, this is {digest}",
             fix="use a fresh run key, or repeat the request as it was",
             reason="RUN_KEY_CONFLICT",
             details={
