@@ -36,12 +36,11 @@ CREATE TABLE leases (
     name TEXT PRIMARY KEY, holder TEXT NOT NULL, token INTEGER NOT NULL,
     expires_ms INTEGER NOT NULL) WITHOUT ROWID;
 
+-- By arrival, not by name: names are hashes, and bodies in their order would touch a page each.
 CREATE TABLE tasks (
-    queue TEXT, name TEXT, route TEXT NOT NULL, at_ms INTEGER NOT NULL, attempt INTEGER NOT NULL,
-    body BLOB NOT NULL, PRIMARY KEY (queue, name)) WITHOUT ROWID;
-CREATE TABLE task_names (
-    queue TEXT, name TEXT, done_ms INTEGER NOT NULL, PRIMARY KEY (queue, name)) WITHOUT ROWID;
-CREATE INDEX task_names_by_age ON task_names (done_ms);
+    id INTEGER PRIMARY KEY, queue TEXT NOT NULL, name TEXT NOT NULL, route TEXT NOT NULL,
+    at_ms INTEGER NOT NULL, attempt INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE UNIQUE INDEX tasks_by_name ON tasks (queue, name);
 CREATE TABLE dead_tasks (
     died_ms INTEGER NOT NULL, queue TEXT NOT NULL, name TEXT NOT NULL, route TEXT NOT NULL,
     attempt INTEGER NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL);

@@ -1,4 +1,4 @@
-"""The rows behind the durable queue: tasks to do, names that are done, tasks that are dead."""
+"""The rows behind the durable queue: tasks to do, and tasks that are dead."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from typing import Any
 
 from arco_flow.adapters.delivery import DeadTask
 from arco_flow.adapters.local.database import Database
-
-# Each call forgets at most this many names, so that no write becomes a long one.
-_PURGE_ROWS = 512
 
 
 @dataclass(slots=True, eq=False)
@@ -40,13 +37,12 @@ def pending_tasks(database: Database) -> Iterator[PendingTask]:
     return (PendingTask(*row) for row in rows)
 
 
-def add_task(cursor: sqlite3.Cursor, task: PendingTask, forget_before_ms: int) -> bool:
-    """Insert; False when the name is pending, or was done after `forget_before_ms`."""
+def add_task(cursor: sqlite3.Cursor, task: PendingTask) -> bool:
+    """Insert; False when the name is pending."""
     cursor.execute(
         "INSERT OR IGNORE INTO tasks (queue, name, route, body, at_ms, attempt)"
-        " SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS"
-        " (SELECT 1 FROM task_names WHERE queue = ?1 AND name = ?2 AND done_ms >= ?7)",
-        (task.queue, task.name, task.route, task.body, task.at_ms, task.attempt, forget_before_ms),
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (task.queue, task.name, task.route, task.body, task.at_ms, task.attempt),
     )
     return cursor.rowcount == 1
 
@@ -59,21 +55,15 @@ def postpone_task(cursor: sqlite3.Cursor, task: PendingTask, at_ms: int) -> None
     )
 
 
-def finish_task(cursor: sqlite3.Cursor, task: PendingTask, now_ms: int) -> bool:
-    """Remove the task and remember its name; False when it was gone already."""
+def finish_task(cursor: sqlite3.Cursor, task: PendingTask) -> bool:
+    """Remove the task; False when it was gone already."""
     cursor.execute("DELETE FROM tasks WHERE queue = ? AND name = ?", task.key)
-    if cursor.rowcount == 0:
-        return False
-    cursor.execute(
-        "INSERT OR REPLACE INTO task_names (queue, name, done_ms) VALUES (?, ?, ?)",
-        (*task.key, now_ms),
-    )
-    return True
+    return cursor.rowcount == 1
 
 
 def bury_task(cursor: sqlite3.Cursor, task: PendingTask, now_ms: int, reason: str) -> None:
     """Finish the task and keep it, with why, where a person finds it."""
-    finish_task(cursor, task, now_ms)
+    finish_task(cursor, task)
     cursor.execute(
         "INSERT INTO dead_tasks (died_ms, queue, name, route, attempt, reason, body)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -89,12 +79,3 @@ def dead_tasks(database: Database, limit: int) -> list[DeadTask]:
         (limit,),
     )
     return [DeadTask(*row) for row in rows]
-
-
-def purge_names(cursor: sqlite3.Cursor, forget_before_ms: int) -> None:
-    """Forget some of the names that were done before this."""
-    cursor.execute(
-        "DELETE FROM task_names WHERE (queue, name) IN (SELECT queue, name FROM task_names"
-        " WHERE done_ms < ? ORDER BY done_ms LIMIT ?)",
-        (forget_before_ms, _PURGE_ROWS),
-    )

@@ -27,8 +27,7 @@ from arco_flow.ports.tasks import NewTask
 _log = logging.getLogger(__name__)
 
 DAY_MS = 24 * 3600 * 1000
-_PURGE_EVERY = 256
-_NAMES_REMEMBERED = 4096
+_NAMES_REMEMBERED = 20_000
 # A suspended computer stops the loop's clock but not the wall's: look again after this long.
 _LONGEST_SLEEP_SECONDS = 60.0
 
@@ -39,6 +38,9 @@ class LocalTasks:
     At least once: what was not done when the process ended is delivered again by the next one.
     A handler that returns is done; one that raises Rejected has refused the task for good (see
     `dead`); anything else it raises is a retry after a back-off that doubles.
+
+    Names of finished tasks are refused for a while, and remembered in memory only: a name spares
+    a delivery and guards nothing, and a row per name was a fifth of the writes of a task.
     """
 
     def __init__(
@@ -60,8 +62,7 @@ class LocalTasks:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._wake_scheduled = False
-        self._finished = 0
-        self._done: dict[tuple[str, str], None] = {}
+        self._done: dict[tuple[str, str], int] = {}
         for task in task_table.pending_tasks(database):
             self._agenda.add(task)
 
@@ -84,15 +85,17 @@ class LocalTasks:
     async def enqueue_many(self, tasks: Sequence[NewTask]) -> list[bool]:
         """See Tasks. All of them are added, or none."""
         now = self._clock.now_ms()
-        forget_before_ms = now - self._window_ms
         pending = [PendingTask(t.queue, t.name, t.route, t.body, t.at_ms or now) for t in tasks]
         for task in tasks:
             check_task_name(task.queue, task.name)
         if not any(self._agenda.settings(task.queue).durable for task in tasks):
-            return [self._remember(task) for task in pending]
+            return [self._remember(task, now) for task in pending]
 
         def write(cursor: sqlite3.Cursor) -> list[bool]:
-            return [task_table.add_task(cursor, task, forget_before_ms) for task in pending]
+            return [
+                not self._was_done(task, now) and task_table.add_task(cursor, task)
+                for task in pending
+            ]
 
         def schedule(added: list[bool]) -> None:
             for task in compress(pending, added):
@@ -101,19 +104,27 @@ class LocalTasks:
 
         return await self._db.run(write, after=schedule)
 
-    def _remember(self, task: PendingTask) -> bool:
+    def _remember(self, task: PendingTask, now_ms: int) -> bool:
         """Add a task of a queue that is not durable."""
-        if task.key in self._done or self._agenda.get(*task.key) is not None:
+        if self._was_done(task, now_ms) or self._agenda.get(*task.key) is not None:
             return False
         self._agenda.add(task)
         self.wake()
         return True
 
+    def _was_done(self, task: PendingTask, now_ms: int) -> bool:
+        return self._done.get(task.key, -self._window_ms) > now_ms - self._window_ms
+
     def _forget(self, task: PendingTask) -> None:
-        """A task of a queue that is not durable is done; its name is refused for a while."""
+        """The task is done; its name is refused for a while."""
+        now_ms = self._clock.now_ms()
         self._agenda.remove(task)
-        self._done[task.key] = None
-        if len(self._done) > _NAMES_REMEMBERED:
+        self._done.pop(task.key, None)
+        self._done[task.key] = now_ms
+        # In order of time, so that what is too old is in front.
+        while len(self._done) > _NAMES_REMEMBERED or (
+            self._done[next(iter(self._done))] <= now_ms - self._window_ms
+        ):
             del self._done[next(iter(self._done))]
 
     async def delete(self, queue: str, name: str) -> bool:
@@ -125,15 +136,14 @@ class LocalTasks:
             if not task.is_running:
                 self._forget(task)
             return not task.is_running
-        now = self._clock.now_ms()
 
         def remove(cursor: sqlite3.Cursor) -> bool:
             # Asked here, not before: between this and the commit nothing else runs.
-            return not task.is_running and task_table.finish_task(cursor, task, now)
+            return not task.is_running and task_table.finish_task(cursor, task)
 
         def forget(removed: bool) -> None:
             if removed:
-                self._agenda.remove(task)
+                self._forget(task)
 
         return await self._db.run(remove, after=forget)
 
@@ -229,16 +239,10 @@ class LocalTasks:
         if not self._agenda.settings(task.queue).durable:
             self._forget(task)
             return
-        now = self._clock.now_ms()
-        self._finished += 1
-        purges = self._finished % _PURGE_EVERY == 0
-
-        def write(cursor: sqlite3.Cursor) -> None:
-            task_table.finish_task(cursor, task, now)
-            if purges:
-                task_table.purge_names(cursor, now - self._window_ms)
-
-        await self._db.run(write, after=lambda _: self._agenda.remove(task))
+        await self._db.run(
+            lambda cursor: task_table.finish_task(cursor, task),
+            after=lambda _: self._forget(task),
+        )
 
     async def _bury(self, task: PendingTask, error: Rejected) -> None:
         _log.error("task %s of queue %s is refused for good: %s", task.name, task.queue, error)
@@ -246,7 +250,7 @@ class LocalTasks:
         try:
             await self._db.run(
                 lambda cursor: task_table.bury_task(cursor, task, now, reason),
-                after=lambda _: self._agenda.remove(task),
+                after=lambda _: self._forget(task),
             )
         except Unavailable as unwritten:
             await self._retry(task, unwritten)
