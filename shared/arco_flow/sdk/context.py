@@ -143,7 +143,7 @@ class AssetContext:
         """
         if pct is not None and not 0 <= pct <= 100:
             raise InvalidInput(f"progress({pct!r}): percent are from 0 to 100")
-        self._runtime.set_progress(None if pct is None else int(pct), message)
+        self._runtime.set_progress(None if pct is None else int(pct), str(message))
 
     def output(self, value: object, *, io: str | IO | None = None) -> None:
         """Save the asset's value now, by the same steps as a returned one.

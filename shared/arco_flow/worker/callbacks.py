@@ -8,6 +8,7 @@ answer, not a failure: the worker then stops without side effects.
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -58,9 +59,18 @@ class Unreachable:
 
 Answer = CallbackResponse | Refused | Unreachable
 
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
 _accepted = msgspec.json.Decoder(CallbackResponse)
 _refused = msgspec.json.Decoder(CallbackErrorPayload)
+
+
+def _encode(message: object) -> bytes:
+    try:
+        return _encoder.encode(message)
+    except UnicodeEncodeError:
+        # User code wrote half of a surrogate pair, which has no UTF-8.
+        text = json.dumps(msgspec.to_builtins(message), ensure_ascii=False)
+        return text.encode("utf-8", "replace")
 
 
 def utc_now() -> str:

@@ -18,6 +18,7 @@ import select
 import sys
 import threading
 from collections.abc import Iterator
+from typing import TextIO
 
 from arco_flow.sdk.logs import ASSET_LOGGER
 from arco_flow.worker.interrupt import Interrupter
@@ -44,10 +45,12 @@ class Capture:
         self._forked = False
         self._closed = False
         self._streams: dict[int, tuple[str, LineSplitter]] = {}
+        self._ends: dict[int, int] = {}
         self._wake_read, self._wake_write = os.pipe()
         for number, name in ((1, "stdout"), (2, "stderr")):
-            self._streams[_replace(number)] = (name, LineSplitter(redactor))
-        _line_buffered()
+            read_end, self._ends[number] = _replace(number)
+            self._streams[read_end] = (name, LineSplitter(redactor))
+        self._texts = _line_buffered()
         self._handler = _Handler(self)
         logging.getLogger().addHandler(self._handler)
         if logging.getLogger().level == logging.WARNING:
@@ -65,6 +68,7 @@ class Capture:
     @contextlib.contextmanager
     def attempt(self, log: AttemptLog) -> Iterator[None]:
         """Inside, all output belongs to this log; at the end it is stored completely."""
+        self._restore()
         with self._lock:
             self._drain()
             self._end_lines()
@@ -72,12 +76,23 @@ class Capture:
         try:
             yield
         finally:
+            self._restore()
             self.flush_streams()
             with self._lock:
                 self._drain()
                 self._end_lines()
                 self._log = None
             log.flush(final=True)
+
+    def _restore(self) -> None:
+        """Undo what user code did to stdout and stderr: closed, replaced, set to None."""
+        for number, end in self._ends.items():
+            if not _is_same(number, end):
+                os.dup2(end, number)
+        for name, stream in self._texts.items():
+            if getattr(sys, name) is not stream or stream.closed:
+                self._texts.update(_line_buffered())
+                return
 
     def rescue(self) -> None:
         """Store what there is of an attempt's log whose process is about to be ended."""
@@ -183,15 +198,26 @@ class _Handler(logging.Handler):
             self.handleError(record)
 
 
-def _replace(number: int) -> int:
-    """Make a descriptor the writing end of a new pipe; returns the reading end."""
+def _is_same(number: int, other: int) -> bool:
+    """Whether two descriptors are one pipe; a closed one is none."""
+    try:
+        return os.path.sameopenfile(number, other)
+    except OSError:
+        return False
+
+
+def _replace(number: int) -> tuple[int, int]:
+    """Make a descriptor the writing end of a new pipe.
+
+    Returns the reading end, and a second writing end: it keeps the pipe open when user code
+    closes the first, and brings that back.
+    """
     read_end, write_end = os.pipe()
     os.set_blocking(read_end, False)
     with contextlib.suppress(OSError, AttributeError):
         fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     os.dup2(write_end, number)
-    os.close(write_end)
-    return read_end
+    return read_end, write_end
 
 
 def _read(descriptor: int) -> bytes:
@@ -201,12 +227,16 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
-def _line_buffered() -> None:
+def _line_buffered() -> dict[str, TextIO]:
     """New text streams over the descriptors: the interpreter's own believe that they are files
     (the pool gives a worker one), and changing them asks a pipe for its position."""
+    made: dict[str, TextIO] = {}
     for name, number in (("stdout", 1), ("stderr", 2)):
-        getattr(sys, name).flush()
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            getattr(sys, name).flush()
         stream = open(  # noqa: SIM115 - it lives as long as the process
             number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
         )
         setattr(sys, name, stream)
+        made[name] = stream
+    return made

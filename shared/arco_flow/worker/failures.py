@@ -64,8 +64,11 @@ def message_of(error: BaseException) -> str:
         return str(error)
     if isinstance(error, SystemExit):
         return f"SystemExit: user code called exit({error.code!r})"
-    text = str(error)
     name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception as broken:
+        text = f"its text can not be read: its __str__ raises {type(broken).__name__}"
     return f"{name}: {text}" if text else name
 
 

@@ -103,8 +103,10 @@ class AttemptLog:
     def add(self, stream: str, level: str, message: str) -> None:
         """Append one message; long ones become several records, none is dropped below the cap."""
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        # Half of a surrogate pair has no UTF-8.
+        whole = message if message.isascii() else message.encode("utf-8", "replace").decode()
         with self._lock:
-            for part in _parts(message):
+            for part in _parts(whole):
                 self._append(now, stream, level, part)
 
     def _append(self, now: str, stream: str, level: str, message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import secrets
 import time
 from collections import deque
@@ -17,12 +18,15 @@ from arco_flow.worker.callbacks import CallbackClient, utc_now
 from arco_flow.worker.process import WorkerDied, WorkerProcess, WorkerSpec, describe_exit
 
 _QUICK_DEATH_SECONDS = 10.0
+_FIRST_RESTART_PAUSE_SECONDS = 0.25
 _LONGEST_RESTART_PAUSE_SECONDS = 30.0
 _EXIT_SECONDS = 10.0
 _REPORT_SECONDS = 60.0
 _CLOSING_REPORT_SECONDS = 2.0
 
 T = TypeVar("T")
+
+_log = logging.getLogger("arco_flow.worker")
 
 
 class WorkerPool:
@@ -173,11 +177,25 @@ class WorkerPool:
             await self._bury(worker)
         if self._quick_deaths and not self._closing.is_set():
             # A code location that can not even start must not become a fork bomb.
-            pause = min(0.25 * 2 ** min(self._quick_deaths, 10), _LONGEST_RESTART_PAUSE_SECONDS)
+            grown = _FIRST_RESTART_PAUSE_SECONDS * 2 ** min(self._quick_deaths, 10)
+            pause = min(grown, _LONGEST_RESTART_PAUSE_SECONDS)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), pause)
         if not self._closing.is_set():
-            await self._spawn()
+            await self._spawn_or_wait()
+
+    async def _spawn_or_wait(self) -> None:
+        """Start a process; while that is impossible (no folder, no memory) try again and again."""
+        pause = _FIRST_RESTART_PAUSE_SECONDS
+        while not self._closing.is_set():
+            try:
+                await self._spawn()
+                return
+            except OSError as error:
+                _log.error("no worker can be started: %s; next try in %.1f s", error, pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), pause)
+            pause = min(2 * pause, _LONGEST_RESTART_PAUSE_SECONDS)
 
     async def _bury(self, worker: WorkerProcess) -> tuple[int | None, str]:
         """(exit code, last words) of a process that hung up."""

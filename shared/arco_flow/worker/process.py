@@ -42,7 +42,7 @@ class WorkerDied(Unavailable):
     reason = "WORKER_DIED"
 
 
-class WorkerProcess(asyncio.Protocol):
+class WorkerProcess(asyncio.BufferedProtocol):
     """A child process and the plane's end of its socket.
 
     on_exit is called once, in the event loop, when the socket ends: the process has exited or is
@@ -58,6 +58,7 @@ class WorkerProcess(asyncio.Protocol):
         self.born = time.monotonic()
         self._on_exit = on_exit
         self._buffer = b""
+        self._scratch = bytearray(4 * 1024)
         self._answer: asyncio.Future[int] | None = None
         self._transport: asyncio.Transport | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -107,9 +108,13 @@ class WorkerProcess(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002
+        """asyncio: where the next bytes go. Answers are short."""
+        return self._scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
         """asyncio: a part of an answer."""
-        self._buffer += data
+        self._buffer += self._scratch[:nbytes]
         head, empty_line, rest = self._buffer.partition(b"\r\n\r\n")
         if not empty_line:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 
@@ -45,6 +46,7 @@ class AttemptRunner:
         self._client = client
         self._capture = capture
         self._say = say
+        self._home = _working_folder()
 
     def run(self, envelope: DispatchEnvelope) -> bool:
         """One dispatch. False when the plane could not be reached to claim it; a refused claim
@@ -83,12 +85,28 @@ class AttemptRunner:
         prefix = log_prefix(scope, envelope.run_id, envelope.attempt_id)
         log = AttemptLog(self._around.objects, prefix)
         with self._capture.attempt(log):
-            report = Execution(self._around, envelope, payload, attempt).run()
+            report = self._execute(envelope, payload, attempt)
         if log.trouble:
             self._say(f"{envelope.attempt_id}: {log.trouble}")
             report = _with_metric(report, "logTrouble", log.trouble)
         if not attempt.refused:
             self._send(envelope, report)
+
+    def _execute(
+        self, envelope: DispatchEnvelope, payload: TaskPayload, attempt: Attempt
+    ) -> CompletedRequest:
+        self._go_home()
+        try:
+            return Execution(self._around, envelope, payload, attempt).run()
+        except Exception as error:
+            # Without a report the dispatch would come again, and run the user's code again.
+            message = f"the attempt ended, and {type(error).__name__} kept it from being reported"
+            return self._unreadable(envelope, message)
+
+    def _go_home(self) -> None:
+        """Where an attempt begins must not depend on where the one before it went."""
+        with contextlib.suppress(OSError):
+            os.chdir(self._home)
 
     def _send(self, envelope: DispatchEnvelope, report: CompletedRequest) -> None:
         answer = self._client.completed(envelope, report)
@@ -109,6 +127,14 @@ class AttemptRunner:
             completed_at=utc_now(),
             error=TaskError(category="CONFIGURATION", message=message[:2000], retryable=False),
         )
+
+
+def _working_folder() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        # The import of user code removed it.
+        return os.sep
 
 
 def give_up(
