@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -76,17 +77,26 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Segment)
 
 
+COMPRESS_BYTES = 256 * 1024
+"""A segment of more is stored compressed: one event can end ten thousand tasks, each with a line
+of its own, and a segment is one document."""
+_ZLIB = b"\x78"
+"""First byte of a zlib stream (RFC 1950, 32 KiB window); JSON of ours begins with a brace."""
+
+
 def encode_segment(segment: Segment) -> bytes:
-    """JSON bytes of a ledger segment."""
+    """Bytes of a ledger segment: JSON, compressed with zlib over COMPRESS_BYTES."""
     lines = [
         _Line(msgspec.Raw(encode_event(e.event)), e.disposition, e.reason) for e in segment.entries
     ]
-    return _encoder.encode(_Segment(segment.version, segment.now_ms, segment.order_version, lines))
+    wire = _Segment(segment.version, segment.now_ms, segment.order_version, lines)
+    raw = _encoder.encode(wire)
+    return raw if len(raw) <= COMPRESS_BYTES else zlib.compress(raw)
 
 
 def decode_segment(raw: bytes) -> Segment:
     """Inverse of encode_segment."""
-    wire = _decoder.decode(raw)
+    wire = _decoder.decode(zlib.decompress(raw) if raw.startswith(_ZLIB) else raw)
     entries = tuple(
         Entry(decode_event(bytes(line.event)), line.disposition, line.reason) for line in wire.lines
     )

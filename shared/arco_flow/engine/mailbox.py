@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from arco_flow.domain.decision import Decision, Segment, encode_segment
 from arco_flow.domain.effects import Effect, decode_owed, encode_owed
-from arco_flow.domain.errors import Contended, InvalidInput, NotFound
+from arco_flow.domain.errors import Contended, InvalidInput, NotFound, Unavailable
 from arco_flow.domain.events import Event, TimerFired, UnknownEvent, decode_event, encode_event
 from arco_flow.domain.ids import Entity, queue_task_name
 from arco_flow.engine.context import Engine
@@ -26,7 +26,13 @@ from arco_flow.engine.submit_effects import submit_effects
 from arco_flow.ports.store import Commit, Head, InboxItem, Posted
 
 BATCH_LIMIT = 400
-"""Events per fold: a commit stays far below the store's limits on writes and bytes."""
+"""Events per fold: a commit stays far below the store's limit on writes."""
+BATCH_BYTES = 400 * 1024
+"""Size of the events of a fold, unless the first alone is larger: they are one ledger segment."""
+HEAD_BYTES = 880 * 1024
+"""What a head may hold in state and debts; a document ends a little above."""
+DEBT_BYTES = 64 * 1024
+"""A debt of more is paid before the next fold adds to it: results travel in it to the catalog."""
 
 
 class Folded(StrEnum):
@@ -134,10 +140,12 @@ async def _gather(
     head = await engine.store.load(name)
     if head is None and machine.must_exist:
         return None
-    items = await engine.store.inbox(name, BATCH_LIMIT)
-    more = len(items) >= BATCH_LIMIT
-    items, events = _readable(items, hold_timers=more)
-    _take_in(events, extra, hold_timers=more)
+    room = await _room(engine, entity, head)
+    listed = await engine.store.inbox(name, BATCH_LIMIT)
+    fitting = _fitting(listed, room)
+    more = len(fitting) < len(listed) or len(listed) >= BATCH_LIMIT
+    items, events = _readable(fitting, hold_timers=more)
+    _take_in(events, extra, full=more, room=room - sum(len(item.body) for item in items))
     now_ms = await engine.store.now_ms()
     state = await machine.load(engine, entity, head, events)
     if sweeping and not more and (lost := machine.lost_timer(state, now_ms)):
@@ -167,17 +175,49 @@ def _readable(
     return kept, events
 
 
-def _take_in(events: list[Event], extra: Sequence[Event], *, hold_timers: bool) -> None:
+def _take_in(events: list[Event], extra: Sequence[Event], *, full: bool, room: int) -> None:
     """Fold `extra` with what waits. Raises Contended for what must be posted instead.
 
     An event whose id waits already may say something else: only the post tells the caller what
-    came first. And a timer must not overtake what is still in the inbox.
+    came first. And nothing may overtake what the batch has no room for: a timer would judge a
+    silence that is broken by a heartbeat further down.
     """
+    if not extra:
+        return
     waiting = {event.id for event in events}
-    for event in extra:
-        if event.id in waiting or (hold_timers and isinstance(event.data, TimerFired)):
-            raise Contended(f"event '{event.id}' of '{event.subject}' takes its turn in the inbox")
+    crowded = len(events) + len(extra) > 1 and sum(len(encode_event(e)) for e in extra) > room
+    if full or crowded or any(event.id in waiting for event in extra):
+        raise Contended(f"event '{extra[0].id}' must take its turn in the inbox")
     events.extend(extra)
+
+
+async def _room(engine: Engine, entity: Entity, head: Head | None) -> int:
+    """How many bytes of events this fold may take.
+
+    Raises Unavailable when what is owed leaves no room in the head and can not be paid now.
+    """
+    if head is None:
+        return BATCH_BYTES
+    owed = len(head.owed)
+    if owed > DEBT_BYTES:
+        effects = decode_owed(head.owed)
+        await submit_effects(engine, entity, effects, record_all)
+        settled = engine.memory.settled.get(str(entity), set())
+        owed = len(encode_owed(tuple(e for e in effects if e.id not in settled)))
+    room = HEAD_BYTES - len(head.state) - owed
+    if owed > DEBT_BYTES and room < DEBT_BYTES:
+        raise Unavailable(f"'{entity}' owes {owed:,} bytes that can not be delivered now")
+    return min(room, BATCH_BYTES)
+
+
+def _fitting(items: Sequence[InboxItem], room: int) -> Sequence[InboxItem]:
+    """The first items that fit; the first one in any case."""
+    total = 0
+    for count, item in enumerate(items):
+        total += len(item.body)
+        if total > room and count:
+            return items[:count]
+    return items
 
 
 def _decode(item: InboxItem) -> Event:

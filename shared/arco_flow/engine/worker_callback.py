@@ -13,7 +13,7 @@ from arco_flow.domain.envelope import (
     HeartbeatRequest,
     StartedRequest,
 )
-from arco_flow.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
+from arco_flow.domain.errors import Conflict, Forbidden, InvalidInput, NotFound, TooLarge
 from arco_flow.domain.events import (
     CallbackDuplicated,
     Event,
@@ -32,6 +32,10 @@ from arco_flow.engine.objects import load_plan, load_run
 from arco_flow.engine.present import stamp
 from arco_flow.ports.store import Posted
 
+MAX_REPORT_BYTES = 512 * 1024
+"""Of one report: it becomes an inbox item and a line of a ledger segment."""
+MAX_OUTPUT_BYTES = 128 * 1024
+"""Of what a report says of its output: on its way to the catalog it stands in the run's head."""
 OUTCOMES = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 
@@ -68,7 +72,9 @@ async def record_callback(
 
 
 def parse_callback(verb: str, task: str, raw: bytes) -> AttemptEvent:
-    """The event that a callback body reports. Raises InvalidInput."""
+    """The event that a callback body reports. Raises InvalidInput, TooLarge."""
+    if len(raw) > MAX_REPORT_BYTES:
+        raise _too_large("report", len(raw), MAX_REPORT_BYTES)
     try:
         if verb == "started":
             s = msgspec.json.decode(raw, type=StartedRequest)
@@ -98,6 +104,9 @@ def _finished(task: str, c: CompletedRequest) -> TaskFinished:
         raise _invalid(f"outcome '{c.outcome}' is none of {', '.join(OUTCOMES)}")
     if c.outcome == "FAILED" and c.error is None:
         raise _invalid("a FAILED outcome needs an error")
+    size = len(msgspec.json.encode(c.output)) if c.output else 0
+    if size > MAX_OUTPUT_BYTES:
+        raise _too_large("output", size, MAX_OUTPUT_BYTES)
     error: dict[str, Any] | None = msgspec.to_builtins(c.error) if c.error else None
     told = [c.outcome, c.attempt_id, c.output, error, c.checks]
     digest = sha256_hex(msgspec.json.encode(told, order="sorted"))[:32]
@@ -112,6 +121,14 @@ def _finished(task: str, c: CompletedRequest) -> TaskFinished:
         error=error,
         metrics=c.metrics,
         checks=c.checks,
+    )
+
+
+def _too_large(what: str, size: int, limit: int) -> TooLarge:
+    return TooLarge(
+        f"the {what} of a completion takes {size:,} bytes; at most {limit:,} are kept",
+        fix="leave large content in the version's _commit",
+        details={"error": "invalid_argument"},
     )
 
 
