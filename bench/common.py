@@ -23,9 +23,14 @@ from arco_flow.sdk.discovery import load_definitions
 
 
 @asynccontextmanager
-async def plane_with(code: str, *, workers: int = 0) -> AsyncIterator[LocalPlane]:
-    """A plane with warm workers on a module of this code; durable, real processes, real HTTP."""
-    with tempfile.TemporaryDirectory(prefix="arco-flow-bench-") as folder:
+async def plane_with(
+    code: str, *, workers: int = 0, parent: str | None = None
+) -> AsyncIterator[LocalPlane]:
+    """A plane with warm workers on a module of this code; durable, real processes, real HTTP.
+
+    parent: folder for its state, None = the system's temporary folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="arco-flow-bench-", dir=parent) as folder:
         module = Path(folder) / "benched.py"
         module.write_text(textwrap.dedent(code))
         definitions = load_definitions(str(module))
