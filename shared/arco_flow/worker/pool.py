@@ -19,6 +19,7 @@ from arco_flow.worker.process import WorkerDied, WorkerProcess, WorkerSpec, desc
 
 _QUICK_DEATH_SECONDS = 10.0
 _FIRST_RESTART_PAUSE_SECONDS = 0.25
+_LONGEST_SPAWN_PAUSE_SECONDS = 2.0
 _LONGEST_RESTART_PAUSE_SECONDS = 30.0
 _EXIT_SECONDS = 10.0
 _REPORT_SECONDS = 60.0
@@ -195,14 +196,15 @@ class WorkerPool:
                 _log.error("no worker can be started: %s; next try in %.1f s", error, pause)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), pause)
-            pause = min(2 * pause, _LONGEST_RESTART_PAUSE_SECONDS)
+            pause = min(2 * pause, _LONGEST_SPAWN_PAUSE_SECONDS)
 
     async def _bury(self, worker: WorkerProcess) -> tuple[int | None, str]:
         """(exit code, last words) of a process that hung up."""
         code = await worker.wait(_EXIT_SECONDS)
         if code is None:
+            # It hung up and lives: the signal that ends it now is ours, and tells nothing.
             worker.kill()
-            code = await worker.wait(_EXIT_SECONDS)
+            await worker.wait(_EXIT_SECONDS)
         tail = worker.tail()
         worker.release()
         self._workers.discard(worker)
@@ -221,6 +223,19 @@ class WorkerPool:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
+
+
+async def report_unstarted(envelope: DispatchEnvelope, worker_id: str, problem: str) -> None:
+    """Report an attempt that no worker can be started for: repeating it would end like this."""
+    report = CompletedRequest(
+        attempt=envelope.attempt,
+        attempt_id=envelope.attempt_id,
+        worker_id=worker_id,
+        outcome="FAILED",
+        completed_at=utc_now(),
+        error=TaskError(category="CONFIGURATION", message=problem, retryable=False),
+    )
+    await asyncio.to_thread(_send, envelope, report, _REPORT_SECONDS)
 
 
 def _death_report(
