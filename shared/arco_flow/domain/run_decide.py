@@ -15,6 +15,7 @@ from arco_flow.domain.events import (
     PlanCreated,
     PromotionRequested,
     RunCancelRequested,
+    RunKeyConflicted,
     RunRequested,
     RunTriggered,
     TaskFinished,
@@ -233,6 +234,7 @@ def _conclude(fold: RunFold, index: int, event: Event, data: TaskFinished) -> No
             tuple(error.get("types") or ()),
             error.get("retryable"),
             error.get("retryAfterMs"),
+            error.get("maxRetries"),
         )
 
 
@@ -291,6 +293,10 @@ def _on_duplicated(fold: RunFold, event: Event) -> None:
     fold.ignored(event, "duplicate")
 
 
+def _on_key_conflict(fold: RunFold, event: Event) -> None:
+    fold.ignored(event, "the run key stands for another request")
+
+
 def _on_timer(fold: RunFold, event: Event) -> None:
     assert isinstance(event.data, TimerFired)
     if event.data.generation != fold.timer_generation or fold.state.is_terminal:
@@ -307,6 +313,7 @@ _HANDLERS: dict[type, Callable[[RunFold, Event], None]] = {
     TaskHeartbeat: _on_heartbeat,
     TaskFinished: _on_finished,
     CallbackDuplicated: _on_duplicated,
+    RunKeyConflicted: _on_key_conflict,
     WorkersLost: _on_workers_lost,
     TimerFired: _on_timer,
 }

@@ -68,9 +68,8 @@ async def request_run(engine: Engine, scope: Scope, spec: RunSpec, *, actor: str
     Raises Conflict when the key stands for another request (it is recorded), InvalidInput,
     TooLarge, NotFound (nothing deployed), Unavailable.
     """
-    _check(spec)
+    spec = _checked(spec)
     run_key = spec.run_key or f"manual:{engine.clock.new_id()}"
-    validate_run_key(run_key)
     digest = request_fingerprint(spec)
     run_id = run_id_of(engine.tenant_secret, scope, run_key)
     reserved = await _reservation(engine, scope, run_key)
@@ -90,8 +89,7 @@ async def request_run(engine: Engine, scope: Scope, spec: RunSpec, *, actor: str
 
 async def preview_run(engine: Engine, scope: Scope, spec: RunSpec) -> PlanView:
     """The plan that a request would get now; nothing is stored."""
-    _check(spec)
-    plan, left_out = await _plan(engine, scope, spec)
+    plan, left_out = await _plan(engine, scope, _checked(spec))
     return plan_view(plan, left_out)
 
 
@@ -102,7 +100,8 @@ def request_fingerprint(spec: RunSpec) -> str:
     return fingerprint(asked)
 
 
-def _check(spec: RunSpec) -> None:
+def _checked(spec: RunSpec) -> RunSpec:
+    """The request with its texts in normal form: two spellings of a run key are one run."""
     named = [bool(spec.partitions), spec.partition_range is not None, spec.all_partitions]
     if sum(named) > 1:
         raise InvalidInput(
@@ -118,7 +117,8 @@ def _check(spec: RunSpec) -> None:
             reason="BAD_TIMEOUT",
         )
     validate_trigger(spec.trigger)
-    validate_labels(spec.tags)
+    run_key = validate_run_key(spec.run_key) if spec.run_key else ""
+    return msgspec.structs.replace(spec, run_key=run_key, tags=validate_labels(spec.tags))
 
 
 async def _reservation(engine: Engine, scope: Scope, run_key: str) -> Reservation | None:
