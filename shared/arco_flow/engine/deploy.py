@@ -18,7 +18,7 @@ from arco_flow.domain.events import Event, ManifestDeployed
 from arco_flow.domain.ids import Scope, asset_entity, deployment_entity, manifest_path
 from arco_flow.domain.manifest import Manifest, manifest_bytes, manifest_id_of, parse_manifest
 from arco_flow.engine.context import Engine
-from arco_flow.engine.mailbox import fold, record
+from arco_flow.engine.mailbox import fold_all, record
 from arco_flow.engine.objects import load_manifest, put_immutable
 from arco_flow.engine.present import stamp
 from arco_flow.engine.views import DeploymentView, DeployOutcome
@@ -110,7 +110,7 @@ async def _make_current(
     # Ids of deployments are fresh: going back to an older manifest is a deployment too.
     event_id = f"deploy:{engine.clock.new_id()}"
     await record(engine, entity, Event(event_id, now_ms, str(entity), data, actor))
-    await fold(engine, entity)
+    await fold_all(engine, entity)
     return await load_deployment(engine, scope)
 
 

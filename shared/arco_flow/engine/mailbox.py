@@ -116,6 +116,16 @@ async def fold(
     return Folded.COMMITTED
 
 
+async def fold_all(engine: Engine, entity: Entity) -> None:
+    """Fold until nothing waits, for a caller that reads back what it has just recorded.
+
+    A lost race leaves the event in the inbox; that another writer won it is progress all the
+    same, so this ends when the callers of the moment are served.
+    """
+    while await fold(engine, entity) is not Folded.NOTHING:
+        continue
+
+
 async def pay_debts(engine: Engine, entity: Entity) -> None:
     """Submit again what an entity owes; its next commit by this process strikes it off."""
     head = await engine.store.load(str(entity))

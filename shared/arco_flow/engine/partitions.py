@@ -13,7 +13,7 @@ from arco_flow.domain.manifest import Manifest
 from arco_flow.domain.name_partitions import check_name
 from arco_flow.engine.context import Engine
 from arco_flow.engine.deploy import load_deployment
-from arco_flow.engine.mailbox import fold, record
+from arco_flow.engine.mailbox import fold_all, record
 from arco_flow.engine.objects import load_manifest
 
 MAX_CHANGES = 1000
@@ -45,15 +45,15 @@ async def change_dynamic(
         )
     if len(added) + len(deleted) > MAX_CHANGES:
         raise InvalidInput(f"more than {MAX_CHANGES} keys in one change", fix="send several")
-    for key in (*added, *deleted):
-        check_name(key)
     entity = dynamic_entity(scope, definition)
     now_ms = await engine.store.now_ms()
-    data = DynamicPartitionsChanged(definition, list(added), list(deleted))
+    data = DynamicPartitionsChanged(
+        definition, [check_name(key) for key in added], [check_name(key) for key in deleted]
+    )
     event_id = f"change:{engine.clock.new_id()}"
     await record(engine, entity, Event(event_id, now_ms, str(entity), data, actor))
     # The caller reads his own change back, whether it was folded at once or posted.
-    await fold(engine, entity)
+    await fold_all(engine, entity)
     return await dynamic_keys(engine, scope, definition)
 
 
