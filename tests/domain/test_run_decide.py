@@ -11,6 +11,7 @@ from arco_flow.domain.decision import (
     decode_segment,
     encode_segment,
 )
+from arco_flow.domain.durations import MAX_DURATION_MS
 from arco_flow.domain.effects import (
     DispatchAttempt,
     SendEvent,
@@ -137,6 +138,53 @@ def test_user_code_may_ask_for_its_own_delay() -> None:
     error = {"category": "USER_CODE", "message": "", "retryable": True, "retryAfterMs": 77_000}
     s.fold(s.started("a"), s.finished("a", "FAILED", error=error))
     assert s.run.retry_due == {0: s.now_ms + 77_000}
+
+
+def asking(**more: object) -> dict:
+    return {"category": "USER_CODE", "message": "", "retryable": True, **more}
+
+
+def test_user_code_may_ask_for_retries_where_there_is_no_policy() -> None:
+    s = story({"a": []})
+    s.fold(s.started("a"), s.finished("a", "FAILED", error=asking(maxRetries=1)))
+    assert s.state("a") is TaskState.DISPATCHED, "no wait was asked for"
+    s.fold(s.started("a", 2), s.finished("a", "FAILED", 2, error=asking(maxRetries=1)))
+    assert s.state("a") is TaskState.FAILED
+    assert s.run.attempts[0] == 2
+
+
+@pytest.mark.parametrize(("asked", "attempts"), [(1, 2), (None, 3), (4, 5)])
+def test_a_number_that_user_code_asks_for_outranks_that_of_the_policy(
+    asked: int | None, attempts: int
+) -> None:
+    s = story({"a": []}, retry={"maxRetries": 2})
+    while s.state("a") is not TaskState.FAILED:
+        attempt = s.run.attempts[0]
+        error = asking() if asked is None else asking(maxRetries=asked)
+        s.fold(s.started("a", attempt))
+        s.fold(s.finished("a", "FAILED", attempt, error=error))
+    assert s.run.attempts[0] == attempts
+
+
+def test_what_is_asked_for_stays_within_bounds() -> None:
+    s = story({"a": []}, retry={"maxRetries": 2, "delayMs": 1000, "backoff": "exponential"})
+    for attempt in range(1, MAX_RETRIES + 1):
+        s.fold(s.started("a", attempt))
+        s.fold(s.finished("a", "FAILED", attempt, error=asking(maxRetries=10**9)))
+        assert s.run.retry_due[0] - s.now_ms <= MAX_DURATION_MS
+        while s.state("a") is TaskState.RETRY_WAIT:
+            s.fire_timer()
+    last = MAX_RETRIES + 1
+    s.fold(s.started("a", last), s.finished("a", "FAILED", last, error=asking(maxRetries=10**9)))
+    assert s.state("a") is TaskState.FAILED
+
+
+def test_a_cancel_outranks_what_user_code_asks_for() -> None:
+    s = story({"a": []})
+    s.fold(s.started("a"))
+    s.fold(s.cancel())
+    s.fold(s.finished("a", "FAILED", error=asking(maxRetries=3)))
+    assert s.state("a") is TaskState.CANCELLED
 
 
 def test_a_result_of_an_older_attempt_changes_nothing() -> None:

@@ -96,6 +96,11 @@ def test_signals_carry_what_the_plane_needs() -> None:
     assert (str(failure), failure.retryable, failure.metadata) == ("bad rows", False, {"rows": 3})
     with pytest.raises(ArcoError, match="after 'soon' can not be read"):
         RetryRequested(after="soon")
+    assert RetryRequested().max_retries is None
+    assert RetryRequested(max_retries=5).max_retries == 5
+    for wrong in (0, -1, 231, True, "3"):
+        with pytest.raises(ArcoError, match="not a whole number from 1 to 230"):
+            RetryRequested(max_retries=wrong)  # type: ignore[arg-type]
 
 
 @asset(key="t.numbers")

@@ -124,8 +124,9 @@ def test_a_version_that_was_never_committed_can_not_be_read(bench):
             "raise RetryRequested('later', after='10s')",
             "USER_CODE",
             "later",
-            {"retryable": True, "retryAfterMs": 10_000},
+            {"retryable": True, "retryAfterMs": 10_000, "maxRetries": 1},
         ),
+        ("raise RetryRequested(max_retries=7)", "USER_CODE", "a retry", {"maxRetries": 7}),
         ("return object()", "USER_CODE", "returned object", {}),
         ("return {'x': float('nan')}", "USER_CODE", "nan at `$.x`", {}),
     ],
@@ -142,6 +143,15 @@ def test_failures_say_what_and_whose(bench, body, category, message, extra):
     assert message in error["message"]
     assert {key: error[key] for key in extra} == extra
     assert bench.marker("sales.bad") is None
+
+
+def test_a_retry_that_names_no_number_leaves_it_to_the_policy(bench):
+    policy = "from arco_flow import RetryPolicy\n@asset(retry=RetryPolicy(4))\n"
+    target = bench.write(HEAD + policy + "def busy() -> int:\n    raise RetryRequested()\n")
+    with bench.worker(target) as worker:
+        error = worker.dispatch("sales.busy")["error"]
+    assert error["retryable"] is True
+    assert "maxRetries" not in error
 
 
 def test_a_traceback_begins_in_user_code_and_names_its_classes(bench):

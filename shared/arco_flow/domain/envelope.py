@@ -103,6 +103,7 @@ class TaskError(_Message, frozen=True, rename="camel", omit_defaults=True, kw_on
     category: USER_CODE, INFRASTRUCTURE, TIMEOUT, DATA_QUALITY, CONFIGURATION or CANCELLED.
     types: names of the exception's classes, most derived first. retryable None = by category.
     retry_after_ms: the user code asked for this delay before the next attempt.
+    max_retries: the user code asked for this number of retries; it outranks the policy's number.
     """
 
     category: str
@@ -111,6 +112,7 @@ class TaskError(_Message, frozen=True, rename="camel", omit_defaults=True, kw_on
     retryable: bool | None = None
     types: list[str] = []
     retry_after_ms: int | None = None
+    max_retries: int | None = None
 
 
 class CompletedRequest(_Message, frozen=True, rename="camel", omit_defaults=True, kw_only=True):

@@ -56,7 +56,7 @@ _CLASS_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 class RetryPolicy:
     """How often, how late and on what a failed attempt is tried again.
 
-    max_retries: tries after the first one, 0 to 1000.
+    max_retries: tries after the first one, 0 to 230.
     delay: wait before a retry, as seconds or text (`"10s"`); `delay_ms` holds it.
     backoff: "constant" waits `delay`, "linear" `n * delay`, "exponential" `(2**n - 1) * delay`.
     max_delay: cap of one wait, jitter included; `max_delay_ms` holds it, None is no cap.
@@ -169,15 +169,18 @@ def should_retry(
     error_type_names: Iterable[str] = (),
     *,
     retryable: bool | None = None,
+    max_retries: int | None = None,
 ) -> bool:
     """Whether another attempt follows the failed attempt number `attempt` (from 1).
 
     category: an ErrorCategory; None or an unknown word (no structured report) counts as user code.
     error_type_names: names of the exception's classes as `error_type_names_of` gives them.
     retryable: what the user code said itself; it outweighs everything but the number of tries
-    and a cancel.
+    and a cancel. max_retries: the number that it asked for, in place of the policy's; what is
+    over MAX_RETRIES counts as that, because it comes from outside.
     """
-    if attempt > policy.max_retries or category == ErrorCategory.CANCELLED:
+    allowed = policy.max_retries if max_retries is None else min(max_retries, MAX_RETRIES)
+    if attempt > allowed or category == ErrorCategory.CANCELLED:
         return False
     if retryable is not None:
         return retryable

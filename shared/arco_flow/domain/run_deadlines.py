@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from arco_flow.domain.durations import MAX_DURATION_MS
 from arco_flow.domain.effects import DispatchAttempt, SetTimer
 from arco_flow.domain.retry import ErrorCategory, RetryPolicy, delay_ms, should_retry
 from arco_flow.domain.run import Live, RunState, RunStimulus
@@ -33,19 +34,24 @@ def fail_attempt(
     types: tuple[str, ...] = (),
     retryable: bool | None = None,
     retry_after_ms: int | None = None,
+    max_retries: int | None = None,
 ) -> None:
-    """End the current attempt as failed: wait for a retry, or fail the task."""
+    """End the current attempt as failed: wait for a retry, or fail the task.
+
+    retryable, retry_after_ms, max_retries: what the user code asked for, see TaskError.
+    """
     policy = fold.plan.retry(index) or NO_RETRY
     attempt = fold.attempts[index] - fold.losses.get(index, 0)
     again = fold.state is RunState.RUNNING and should_retry(
-        policy, attempt, category, types, retryable=retryable
+        policy, attempt, category, types, retryable=retryable, max_retries=max_retries
     )
     if not again:
         fold.move(index, TaskStimulus.FAILED, f"{category}: {message}")
         return
     wait = retry_after_ms
     if wait is None:
-        wait = delay_ms(policy, attempt, fold.attempt_id(index))
+        # A policy's waits are bounded as far as its own number of retries reaches.
+        wait = min(delay_ms(policy, attempt, fold.attempt_id(index)), MAX_DURATION_MS)
     fold.move(index, TaskStimulus.FAILED_RETRYABLE, f"{category}: {message}")
     if wait <= 0:
         fold.move(index, TaskStimulus.RETRY_DUE)

@@ -5,24 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from arco_flow.domain.durations import Duration, parse_duration_ms
-from arco_flow.domain.errors import ArcoError
+from arco_flow.domain.errors import ArcoError, InvalidInput
 
 
 class RetryRequested(ArcoError):
     """Raise it to end this attempt and ask for another one.
 
     after: wait before it, as seconds or text (`"10s"`); None leaves the wait to the asset's
-    RetryPolicy. It counts as a retry: the policy's number of tries still bounds it.
-    after_ms holds the wait in milliseconds. Raises InvalidInput for a span that can not be read.
+    RetryPolicy, without one there is none. after_ms holds it in milliseconds.
+    max_retries: how many retries the task may have in all, those for other reasons included;
+    1 to 230. None leaves the number to the asset's RetryPolicy; without a policy it is 1, as in
+    Dagster.
+
+    Raises InvalidInput for a span that can not be read, and a number out of range.
     """
 
     reason = "RETRY_REQUESTED"
 
     def __init__(
-        self, message: str = "the asset asked for a retry", *, after: Duration | None = None
+        self,
+        message: str = "the asset asked for a retry",
+        *,
+        after: Duration | None = None,
+        max_retries: int | None = None,
     ) -> None:
         self.after_ms = None if after is None else parse_duration_ms(after, name="after")
+        self.max_retries = None if max_retries is None else _count(max_retries)
         super().__init__(message)
+
+
+def _count(max_retries: object) -> int:
+    from arco_flow.domain.retry import MAX_RETRIES
+
+    if type(max_retries) is int and 1 <= max_retries <= MAX_RETRIES:
+        return max_retries
+    raise InvalidInput(
+        f"RetryRequested(max_retries={max_retries!r}): not a whole number from 1 to {MAX_RETRIES}",
+        fix="leave it out for the number of the asset's RetryPolicy; to fail for good, raise "
+        "Failure",
+        reason="BAD_RETRY_REQUEST",
+    )
 
 
 class Failure(ArcoError):

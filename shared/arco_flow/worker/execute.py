@@ -263,7 +263,9 @@ class Execution:
         output: dict[str, object] | None = None
         if isinstance(error, Failure) and error.metadata:
             output = {"metadata": bounded_metadata(self._plain(error.metadata))}
-        told = task_error(error, self._phase, self._around.redactor)
+        code = self._code
+        has_policy = code is not None and code.asset.options.retry is not None
+        told = task_error(error, self._phase, self._around.redactor, has_policy=has_policy)
         return self._report("FAILED", error=told, output=output)
 
     def _stopped(self, reason: Interrupted) -> CompletedRequest:

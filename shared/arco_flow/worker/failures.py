@@ -22,15 +22,23 @@ from arco_flow.worker.redaction import Redactor
 
 MAX_MESSAGE_CHARS = 8 * 1024
 MAX_TRACE_CHARS = 32 * 1024
+RETRIES_WITHOUT_POLICY = 1
+"""Of a RetryRequested that names no number, where the asset declares no policy (Dagster's)."""
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _MAX_CHAIN = 20
 _STORE_ERRORS = (OSError, Unavailable, OutcomeUnknown, NotFound, VersionDamaged)
 _FINAL = (NotFound, VersionDamaged)
 
 
-def task_error(error: BaseException, phase: str, redactor: Redactor) -> TaskError:
-    """The report of an exception. phase: resolve, load, bind, run, check or save."""
-    retryable, retry_after_ms = _asked(error)
+def task_error(
+    error: BaseException, phase: str, redactor: Redactor, *, has_policy: bool = False
+) -> TaskError:
+    """The report of an exception.
+
+    phase: resolve, load, bind, run, check or save. has_policy: whether the asset declares a
+    RetryPolicy, which then says how often a RetryRequested without a number is followed.
+    """
+    retryable, retry_after_ms, max_retries = _asked(error, has_policy=has_policy)
     category = category_of(error, phase)
     if category == "INFRASTRUCTURE" and isinstance(error, _FINAL):
         # What is missing or damaged at rest is still so at the next attempt.
@@ -42,6 +50,7 @@ def task_error(error: BaseException, phase: str, redactor: Redactor) -> TaskErro
         retryable=retryable,
         types=list(error_type_names_of(type(error))),
         retry_after_ms=retry_after_ms,
+        max_retries=max_retries,
     )
 
 
@@ -112,10 +121,11 @@ def shorten(text: str, limit: int) -> str:
     return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
 
 
-def _asked(error: BaseException) -> tuple[bool | None, int | None]:
-    """(retryable, wait) as user code asked for it by Failure or RetryRequested."""
+def _asked(error: BaseException, *, has_policy: bool) -> tuple[bool | None, int | None, int | None]:
+    """(retryable, wait, retries) as user code asked for it by Failure or RetryRequested."""
     if isinstance(error, RetryRequested):
-        return True, error.after_ms
+        unsaid = None if has_policy else RETRIES_WITHOUT_POLICY
+        return True, error.after_ms, error.max_retries or unsaid
     if isinstance(error, Failure):
-        return error.retryable, None
-    return None, None
+        return error.retryable, None, None
+    return None, None, None
