@@ -34,7 +34,11 @@ _SQLITE = {
     sqlite3.SQLITE_NOTADB: _DAMAGED,
 }
 
+_IN_THE_WAY = ("a file is where a folder should be", "move it away, or restore the folder")
+
 _OS = {
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
     errno.ENOSPC: _FULL,
     errno.EDQUOT: ("the disk quota is used up", "free some space; the next call works again"),
     errno.ENOENT: (

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from arco_flow.adapters.local.failures import files_unavailable
 from arco_flow.domain.errors import Unavailable
+from arco_flow.domain.tokens import MIN_SECRET_BYTES
 
 
 class LocalSecrets(msgspec.Struct, frozen=True):
@@ -35,12 +37,16 @@ def load_secrets(folder: Path) -> LocalSecrets:
     unreadable: new ones would give every run key another run."""
     path = folder / "secrets.json"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=LocalSecrets)
+        found = msgspec.json.decode(path.read_bytes(), type=LocalSecrets)
+        for secret in (found.tenant_secret, found.token_secret, bytes.fromhex(found.api)):
+            if len(secret) < MIN_SECRET_BYTES:
+                raise ValueError(f"a secret has {len(secret)} bytes, not {MIN_SECRET_BYTES}")
+        return found
     except FileNotFoundError:
-        made = LocalSecrets(*(secrets.token_hex(32) for _ in range(3)))
+        made = LocalSecrets(*(secrets.token_hex(MIN_SECRET_BYTES) for _ in range(3)))
         _write_private(path, msgspec.json.encode(made))
         return made
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError, msgspec.DecodeError) as error:
         raise Unavailable(
             f"the plane's secrets can not be read: {error}",
             where=str(path),
@@ -50,7 +56,10 @@ def load_secrets(folder: Path) -> LocalSecrets:
 
 def _write_private(path: Path, body: bytes) -> None:
     temporary = path.with_suffix(".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(body)
-    os.replace(temporary, path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(body)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise files_unavailable(error, str(path)) from error
