@@ -11,7 +11,7 @@ import http.client
 import time
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import msgspec
 
@@ -30,10 +30,12 @@ class PlaneClient:
     """Speaks to one workspace of one plane. Not for several threads at a time."""
 
     def __init__(self, url: str, token: str, workspace: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = _address(url)
+        if not (token.isascii() and token.isprintable()):
             raise InvalidInput(
-                f"'{url}' is no address of a plane", fix="for example http://localhost:3000"
+                "the plane's token has characters that no token has",
+                where="ARCO_FLOW_TOKEN",
+                fix="copy it again, without line breaks",
             )
         self.url = url.rstrip("/")
         self._secure = parts.scheme == "https"
@@ -117,6 +119,20 @@ class PlaneClient:
         )
 
 
+def _address(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError:
+        pass
+    raise InvalidInput(
+        f"'{url}' is no address of a plane",
+        where="ARCO_FLOW_URL",
+        fix="for example http://localhost:3000",
+    )
+
+
 def segment(text: str) -> str:
     """A name as one path segment."""
     return quote(text, safe="")
@@ -141,6 +157,9 @@ def _refused(status: int, raw: bytes) -> PlaneRefused | PlaneUnreachable:
         message, reason = f"the server answered {status}, and not as a plane does", "NO_PLANE"
     if status == 401:
         fix = "set ARCO_FLOW_TOKEN to the plane's token"
+        return PlaneRefused(status, reason, f"{message}\n  fix: {fix}")
+    if reason == "INTERNAL":
+        fix = "see the plane's log, or its stack: arco-flow --debug …"
         return PlaneRefused(status, reason, f"{message}\n  fix: {fix}")
     if status == 503:
         return PlaneUnreachable(message, reason=reason)

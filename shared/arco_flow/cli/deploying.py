@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from arco_flow.cli.client import PlaneClient
 from arco_flow.cli.project import Project
+from arco_flow.domain.errors import InvalidInput
 from arco_flow.engine.views import DeployOutcome
 
 
@@ -32,6 +33,12 @@ def load_code(project: Project) -> LoadedCode:
     with contextlib.chdir(project.root), contextlib.redirect_stdout(sys.stderr):
         definitions = load_definitions(path if path.exists() else project.target)
         manifest = build_manifest(definitions)
+    if not manifest.assets:
+        raise InvalidInput(
+            f"'{project.target}' declares no asset",
+            fix="put @asset above a function at the top level, or name another TARGET",
+            reason="NO_ASSETS",
+        )
     place = {name: definitions.location[name] for name in ("target", "root")}
     return LoadedCode(manifest_bytes(manifest), place)
 

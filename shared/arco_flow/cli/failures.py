@@ -45,11 +45,23 @@ def report(error: BaseException, *, as_json: bool = False) -> int:
     return code
 
 
+def _three(lines: list[str]) -> list[str]:
+    """What, where and how to mend; what is left out of a longer message repeats what was typed."""
+    if len(lines) <= 3:
+        return lines
+    place = [line for line in lines[1:] if line.startswith("  at ")][:1]
+    mend = [line for line in lines[1:] if line.startswith("  fix: ")][:1]
+    return [lines[0], *place, *mend] if place or mend else lines[:3]
+
+
 def _told(error: BaseException) -> tuple[int, str, list[str]]:
     """Exit code, reason for programs, lines for people."""
     if isinstance(error, ArcoError):
         code = EXIT_UNREACHABLE if isinstance(error, Unavailable) else EXIT_FAILED
-        return code, error.reason, str(error).splitlines()[:3]
+        return code, error.reason, _three(str(error).splitlines())
+    if isinstance(error, OSError) and error.filename is not None:
+        what = f"{error.filename}: {(error.strerror or type(error).__name__).lower()}"
+        return EXIT_FAILED, "FILE_ERROR", [what, "  fix: check the path, and who may write there"]
     if isinstance(error, click.ClickException):
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
         see = [f"  see: {path} --help"] if path else []

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from arco_flow.domain.errors import InvalidInput, did_you_mean
+from arco_flow.domain.identifiers import validate_workspace
 
 STATE_FOLDER: Final = ".arco-flow"
 PLANE_FILE: Final = "plane.json"
@@ -75,7 +76,7 @@ def find_project(folder: str, target: str | None, workspace: str | None) -> Proj
     return Project(
         root=root,
         target=target or settings.get("target", "."),
-        workspace=workspace or settings.get("workspace", DEFAULT_WORKSPACE),
+        workspace=validate_workspace(workspace or settings.get("workspace", DEFAULT_WORKSPACE)),
     )
 
 
@@ -87,14 +88,26 @@ def _settings(path: Path) -> dict[str, str]:
     try:
         document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"pyproject.toml can not be read: {error}", where=str(path)) from error
-    settings = document.get("tool", {}).get("arco-flow", {})
+        raise InvalidInput(
+            f"pyproject.toml can not be read: {error}", where=str(path), fix="mend its TOML"
+        ) from error
+    tools = document.get("tool", {})
+    settings = tools.get("arco-flow", {}) if isinstance(tools, dict) else tools
+    if not isinstance(settings, dict):
+        raise InvalidInput(
+            "the settings are no table", where=f"{path} [tool.arco-flow]", fix='target = "shop.py"'
+        )
     for name, value in settings.items():
         if name not in _KNOWN_SETTINGS:
             raise InvalidInput(
                 f"unknown setting '{name}'{did_you_mean(name, _KNOWN_SETTINGS)}",
                 where=f"{path} [tool.arco-flow]",
+                fix=f"known settings: {', '.join(_KNOWN_SETTINGS)}",
             )
         if not isinstance(value, str):
-            raise InvalidInput(f"setting '{name}' is no text", where=f"{path} [tool.arco-flow]")
+            raise InvalidInput(
+                f"setting '{name}' is no text",
+                where=f"{path} [tool.arco-flow]",
+                fix=f'{name} = "…"',
+            )
     return dict(settings)
