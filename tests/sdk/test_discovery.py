@@ -178,7 +178,9 @@ def test_an_error_in_user_code_is_told_with_its_line_and_nothing_of_ours() -> No
     write("helper.py", "def divide(x):\n    return 1 / x\n")
     write("flow.py", "from helper import divide\n\nvalue = divide(0)\n")
     assert refusal("flow.py") == (
-        "flow.py can not be imported: ZeroDivisionError: division by zero\n  at helper.py:2"
+        "flow.py can not be imported: ZeroDivisionError: division by zero\n"
+        "  at helper.py:2\n"
+        "  fix: correct that line; the whole stack: arco-flow --debug validate TARGET"
     )
 
 
@@ -197,13 +199,15 @@ def test_a_missing_package_a_syntax_error_and_an_exit() -> None:
 
 def test_targets_that_are_not_there() -> None:
     write("sales.py", "")
-    assert refusal("sale.py") == "there is no file or folder 'sale.py'; did you mean 'sales.py'?"
+    mend = "\n  fix: give a module, .py file or folder that declares assets"
+    nearest = "there is no file or folder 'sale.py'; did you mean 'sales.py'?"
+    assert refusal("sale.py") == nearest + mend
     assert "there is no module 'salse'; did you mean 'sales'?" in refusal("salse")
     assert "there is no module 'a.b.c'" in refusal("a.b.c")
     write("notes.txt", "")
     assert "'notes.txt' is no Python file" in refusal("notes.txt")
     Path("empty").mkdir()
-    assert refusal("empty") == "the folder 'empty' holds no Python files"
+    assert refusal("empty") == "the folder 'empty' holds no Python files" + mend
 
 
 def test_an_io_object_of_a_location_is_known_by_its_name() -> None:

@@ -73,6 +73,7 @@ class Check(Generic[V_contra]):
         doc = self.function.__doc__ or ""
         self.description = doc.strip() if description is None else description
         check_severity(severity, str(self.place))
+        self._check_blocking()
         self._check_name()
 
     def __call__(self, value: V_contra, /) -> bool | CheckResult:
@@ -87,6 +88,15 @@ class Check(Generic[V_contra]):
     def place(self) -> Place:
         """File and line of the function."""
         return place_of(self.function)
+
+    def _check_blocking(self) -> None:
+        if not isinstance(self.blocking, bool):
+            raise DefinitionError(
+                f"check '{self.name}': blocking is {self.blocking!r}, neither True nor False",
+                where=str(self.place),
+                fix="blocking=True keeps a failed value from being promoted",
+                reason="BAD_CHECK",
+            )
 
     def _check_name(self) -> None:
         import re

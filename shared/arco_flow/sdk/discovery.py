@@ -25,6 +25,8 @@ from arco_flow.sdk.source import is_below, shown_path
 _SKIPPED_FOLDERS = frozenset({"tests", "test", "__pycache__", "node_modules", "site-packages"})
 _SKIPPED_FILES = frozenset({"conftest.py", "setup.py"})
 
+_TARGETS = "give a module, .py file or folder that declares assets"
+
 _imported: set[str] = set()
 """Names of modules that discovery itself has imported: only these may it import anew."""
 
@@ -73,14 +75,14 @@ def _locate(target: str) -> _Location:
         root, name = _natural_name(path)
         return _Location(path, root, name, (path,))
     if target.endswith(".py") or "/" in target or os.sep in target:
-        raise _no_target(f"there is no file or folder '{target}'{_near_files(path)}", None)
+        raise _no_target(f"there is no file or folder '{target}'{_near_files(path)}", _TARGETS)
     return _locate_module(target)
 
 
 def _locate_folder(path: str) -> _Location:
     files = tuple(sorted(_python_files(path)))
     if not files:
-        raise _no_target(f"the folder '{shown_path(path)}' holds no Python files", None)
+        raise _no_target(f"the folder '{shown_path(path)}' holds no Python files", _TARGETS)
     if os.path.isfile(os.path.join(path, "__init__.py")):
         root, name = _natural_name(os.path.join(path, "__init__.py"))
         return _Location(path, root, name, files)
@@ -99,7 +101,7 @@ def _locate_module(name: str) -> _Location:
         raise import_error(name, error, os.getcwd()) from error
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         near = did_you_mean(name, [os.path.splitext(item)[0] for item in os.listdir()])
-        raise _no_target(f"there is no module '{name}'{near}", "give a module, .py file or folder")
+        raise _no_target(f"there is no module '{name}'{near}", _TARGETS)
     file = os.path.abspath(spec.origin)
     depth = name.count(".") + (1 if spec.submodule_search_locations is not None else 0)
     root = os.path.dirname(file)
@@ -113,7 +115,7 @@ def _locate_module(name: str) -> _Location:
     return _Location(target, root, name, files)
 
 
-def _no_target(problem: str, fix: str | None) -> DefinitionError:
+def _no_target(problem: str, fix: str) -> DefinitionError:
     return DefinitionError(problem, fix=fix, reason="NO_CODE_LOCATION")
 
 

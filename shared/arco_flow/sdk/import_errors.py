@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import traceback
 
@@ -45,6 +46,7 @@ def _place(error: BaseException, root: str) -> str | None:
         (os.path.abspath(frame.filename), frame.lineno)
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith("<") and not is_below(frame.filename, _OURS)
+        if os.path.abspath(frame.filename) != importlib.__file__
     ]
     own = [frame for frame in frames if is_below(frame[0], root)]
     chosen = (own or frames)[-1:]
@@ -56,4 +58,8 @@ def _mend(error: BaseException) -> str | None:
         return f"install the package that holds '{error.name}', or correct the import"
     if isinstance(error, SystemExit):
         return "put what a script does below `if __name__ == '__main__':`"
-    return None
+    if isinstance(error, SyntaxError):
+        return "correct what Python can not read there"
+    if isinstance(error, AttributeError) and error.name == "check":
+        return "write @asset above the function that the check is of"
+    return "correct that line; the whole stack: arco-flow --debug validate TARGET"
