@@ -6,6 +6,7 @@
 | running, same worker     | accept (again)       | accept             | accept                 |
 | running, another worker  | 409 claimed          | 409 claimed        | 409 claimed            |
 | retry wait, same attempt | 409 completed        | 410 expired        | 200 if equal, else 409 |
+| ready again, same attempt| 409 completed        | 410 expired        | 200 if equal, else 409 |
 | terminal, same attempt   | 409 terminal         | 410 expired        | 200 if equal, else 409 |
 | another attempt          | 409 mismatch         | 409 mismatch       | 409 mismatch           |
 """
@@ -104,7 +105,7 @@ def _over(run: Run, index: int, state: TaskState, data: AttemptEvent) -> Verdict
     if isinstance(data, TaskFinished) and accepted == digest_bytes(data.digest):
         cancelled = state is TaskState.CANCELLED
         return Verdict(duplicate=True, final_state="CANCELLED" if cancelled else data.outcome)
-    if state is TaskState.RETRY_WAIT:
+    if state in (TaskState.RETRY_WAIT, TaskState.READY):
         raise _refused(
             Conflict, "attempt_already_completed", "the attempt failed already", state.name
         )
