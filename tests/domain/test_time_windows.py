@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -163,7 +164,7 @@ def test_wrong_definitions_say_what_is_wrong(make: Any, message: str) -> None:
 
 def test_an_unknown_key_comes_with_the_nearest_one() -> None:
     days = DailyPartitions("2026-11-01")
-    with pytest.raises(InvalidInput, match=r"'2026-11-1' \(there are 19.*mean '2026-11-1\d'"):
+    with pytest.raises(InvalidInput, match=r"'2026-11-1' \(there are 19.*mean '2026-11-01'"):
         require_key(days, "2026-11-1", NOW)
     with pytest.raises(InvalidInput, match="did you mean 'europe'"):
         StaticPartitions(["europe", "us"]).canonical("europa")
@@ -171,6 +172,48 @@ def test_an_unknown_key_comes_with_the_nearest_one() -> None:
         require_key(DailyPartitions("2027-01-01"), "2027-01-01", NOW)
     with pytest.raises(InvalidInput, match="backwards"):
         days.range("2026-11-05", "2026-11-04", NOW)
+
+
+DAYS, WEEKS = DailyPartitions("2026-01-01"), WeeklyPartitions("2026-01-01", day_offset=1)
+MONTHS, HOURS = MonthlyPartitions("2026-01-01"), HourlyPartitions("2026-01-01")
+FROM_SIX = DailyPartitions("2026-01-01", hour_offset=6, timezone="America/New_York")
+
+
+@pytest.mark.parametrize(
+    ("definition", "text", "meant"),
+    [
+        (DAYS, "2026-2-4", "2026-02-04"),
+        (DAYS, " 2026/02/04", "2026-02-04"),
+        (DAYS, "20260204", "2026-02-04"),
+        (DAYS, "4.2.2026", "2026-02-04"),
+        (DAYS, "2026-W06-3", "2026-02-04"),
+        (DAYS, "2026-02-04T17:30:00Z", "2026-02-04"),
+        (DAYS, "2026-02", "2026-02-01"),
+        (FROM_SIX, "2026-2-4", "2026-02-04"),
+        (FROM_SIX, "2026-02-04 05:59", "2026-02-03"),
+        (WEEKS, "2026-02-04", "2026-02-02"),
+        (WEEKS, "2026-02-02T00:00", "2026-02-02"),
+        (WEEKS, "2026-2-8", "2026-02-02"),
+        (MONTHS, "2026-02-28", "2026-02-01"),
+        (MONTHS, "2026-2", "2026-02-01"),
+        (HOURS, "2026-2-4 7:30", "2026-02-04-07:00"),
+        (HOURS, "2026-02-04", "2026-02-04-00:00"),
+        (MultiPartitions({"d": DAYS, "r": StaticPartitions(["eu", "us"])}), "2026-2-4|us",
+         "2026-02-04|us"),
+    ],
+)  # fmt: skip
+def test_a_date_written_otherwise_leads_to_the_window_that_holds_it(
+    definition: Any, text: str, meant: str
+) -> None:
+    with pytest.raises(InvalidInput, match=f"did you mean '{re.escape(meant)}'"):
+        require_key(definition, text, NOW)
+
+
+@pytest.mark.parametrize("text", ["2026-02-30", "2026-13-01", "0001-1-1", "99999", "x", "", "2026"])
+def test_what_is_no_date_or_holds_no_window_is_compared_by_its_letters(text: str) -> None:
+    found = DAYS.nearest(text, NOW)
+    assert found is None or DAYS.has(found, NOW)
+    assert FROM_SIX.nearest("2030-01-01", PartitionContext(NOW.instant)) != "2030-01-01"
 
 
 @pytest.mark.parametrize(

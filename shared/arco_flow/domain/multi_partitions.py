@@ -14,7 +14,11 @@ from typing import Any, ClassVar
 
 from arco_flow.domain.errors import DefinitionError, InvalidInput
 from arco_flow.domain.name_partitions import DynamicPartitions, StaticPartitions
-from arco_flow.domain.partition_base import PartitionContext, PartitionsDefinition
+from arco_flow.domain.partition_base import (
+    PartitionContext,
+    PartitionsDefinition,
+    nearest_listed,
+)
 from arco_flow.domain.partition_keys import (
     DimensionValue,
     check_dimension_name,
@@ -117,6 +121,16 @@ class MultiPartitions:
         low, high = self.split(start), self.split(end)
         parts = [self.dims[name].range(low[name], high[name], ctx) for name in self._names]
         return [SEPARATOR.join(combination) for combination in product(*parts)]
+
+    def nearest(self, text: str, ctx: PartitionContext) -> str | None:
+        """The existing key most like a text, dimension by dimension; None when none is close."""
+        parts = text.split(SEPARATOR)
+        if len(parts) != len(self._names):
+            return nearest_listed(self, text, ctx)
+        pairs = zip(self.dims.values(), parts, strict=True)
+        return _joined(
+            [part if dim.has(part, ctx) else dim.nearest(part, ctx) for dim, part in pairs]
+        )
 
     def value(self, key: str) -> DimensionValue:
         """A multi-dimensional key has no single value: raises InvalidInput; see split()."""

@@ -7,8 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from arco_flow.domain.errors import DefinitionError, InvalidInput
-from arco_flow.domain.partition_base import PartitionContext, backwards, require_key, unknown_key
+from arco_flow.domain.errors import DefinitionError, InvalidInput, nearest
+from arco_flow.domain.partition_base import (
+    SUGGEST_FROM,
+    PartitionContext,
+    backwards,
+    require_key,
+    unknown_key,
+)
 from arco_flow.domain.partition_keys import (
     DimensionValue,
     decode_partition_key,
@@ -64,6 +70,11 @@ class _Names(ABC):
         """The last key, or None."""
         names = self.names(ctx)
         return names[-1] if names else None
+
+    def nearest(self, text: str, ctx: PartitionContext) -> str | None:
+        """The existing key most like a text, None when none is close."""
+        names = self.names(ctx)
+        return nearest(text, names) if len(names) <= SUGGEST_FROM else None
 
     def from_canonical(self, text: str) -> str:
         """Inverse of canonical(). Raises InvalidInput."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
-from arco_flow.domain.errors import InvalidInput, did_you_mean
+from arco_flow.domain.errors import InvalidInput, nearest
 from arco_flow.domain.partition_keys import DimensionValue
 
 
@@ -75,6 +75,9 @@ class PartitionsDefinition(Protocol):
         Raises InvalidInput when one does not exist or they are in the wrong order.
         """
 
+    def nearest(self, text: str, ctx: PartitionContext) -> str | None:
+        """The existing key that a person most likely meant, None when none is close."""
+
     def value(self, key: str) -> DimensionValue:
         """The typed value of a key of one dimension. Raises InvalidInput for no such key."""
 
@@ -107,15 +110,23 @@ def unknown_key(definition: PartitionsDefinition, key: str, ctx: PartitionContex
             fix="wait for the first, or add it: arco-flow partitions add DEFINITION KEY",
             reason="UNKNOWN_PARTITION",
         )
-    hint = ""
-    if definition.count(ctx) <= _SUGGEST_FROM:
-        hint = did_you_mean(str(key), definition.keys(ctx))
+    match = definition.nearest(str(key), ctx)
+    hint = f"; did you mean '{match}'?" if match else ""
     return InvalidInput(
         f"no partition '{key}' (there are {definition.count(ctx)}, '{first}' to '{last}'){hint}",
         fix="name one that exists; arco-flow partitions list ASSET shows them",
         reason="UNKNOWN_PARTITION",
         details={"key": key, "first": first, "last": last},
     )
+
+
+def nearest_listed(
+    definition: PartitionsDefinition, text: str, ctx: PartitionContext
+) -> str | None:
+    """The existing key spelled most like a text; None when none is close, or too many exist."""
+    if definition.count(ctx) > SUGGEST_FROM:
+        return None
+    return nearest(text, definition.keys(ctx))
 
 
 def backwards(start: str, end: str) -> InvalidInput:
@@ -128,5 +139,5 @@ def backwards(start: str, end: str) -> InvalidInput:
     )
 
 
-_SUGGEST_FROM = 2_000
+SUGGEST_FROM = 2_000
 """Beyond this many keys, comparing all of them costs more than the hint is worth."""

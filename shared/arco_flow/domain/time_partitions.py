@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any, ClassVar, Self
 
 from arco_flow.domain.errors import DefinitionError, InvalidInput
-from arco_flow.domain.partition_base import PartitionContext, backwards, require_key
+from arco_flow.domain.lenient_moments import read_moment_leniently
+from arco_flow.domain.partition_base import (
+    PartitionContext,
+    backwards,
+    nearest_listed,
+    require_key,
+)
 from arco_flow.domain.partition_keys import (
     DimensionValue,
     decode_partition_key,
@@ -163,6 +169,23 @@ class TimePartitions:
         if number < 0 or self.windows.end(number) <= instant:
             return None
         return self.windows.key(number)
+
+    def nearest(self, text: str, ctx: PartitionContext) -> str | None:
+        """The existing key whose window holds the date that a text means, else one like it."""
+        moment = read_moment_leniently(text)
+        try:
+            key = None if moment is None else self._key_holding(moment)
+        except (InvalidInput, OverflowError):  # a year that no calendar here reaches
+            key = None
+        return key if key and self.has(key, ctx) else nearest_listed(self, text, ctx)
+
+    def _key_holding(self, moment: datetime) -> str | None:
+        if moment.tzinfo is None and moment.time() == time():
+            # A day that starts at six is still that day, though midnight lies in the one before.
+            number = self.windows.find_date(moment.date())
+            if number is not None:
+                return self.windows.key(number)
+        return self.key_at(parse_moment(moment, self.timezone, self.windows.fmt))
 
     def value(self, key: str) -> DimensionValue:
         """The typed value of a key: a local date, or a UTC datetime for hourly and cron."""
