@@ -8,6 +8,7 @@ import pytest
 
 from arco_flow import (
     ArcoError,
+    AssetContext,
     AttemptCancelled,
     CheckResult,
     DailyPartitions,
@@ -145,6 +146,67 @@ def test_checks_run_in_order_and_never_raise() -> None:
     assert broken.error == "IndexError: list index out of range"
     assert "returned str, not a bool or a CheckResult" in nonsense.error
     assert not nonsense.blocks
+
+
+def test_a_check_may_ask_for_the_context_or_the_partition_key() -> None:
+    @asset(key="t.daily", partitions=days)
+    def daily() -> list[int]:
+        return [1]
+
+    @daily.check
+    def knows_the_day(value: list[int], day: PartitionKey) -> CheckResult:
+        return CheckResult(day == "2026-01-05", f"{day.window.start:%A}")
+
+    @daily.check
+    def knows_the_attempt(value: list[int], context: AssetContext) -> bool:
+        context.report(rows=len(value))
+        return context.attempt == 2
+
+    @daily.check
+    def has_a_default_of_its_own(value: list[int], least: int = 1) -> bool:
+        return len(value) >= least
+
+    context = build_context(daily, partition_key="2026-01-05", attempt=2)
+    outcomes = run_checks(daily, [1], context)
+    assert [outcome.passed for outcome in outcomes] == [True, True, True]
+    assert outcomes[0].description == "Monday"
+    assert context.metadata == {"rows": 1}
+    assert knows_the_attempt([], build_context()) is False
+    assert [check.second for check in daily.checks] == ["partition_key", "context", ""]
+
+
+def test_a_check_with_parameters_that_nothing_fills_is_refused() -> None:
+    def no_value() -> bool:
+        return True
+
+    def too_many(value: object, context: AssetContext, day: PartitionKey) -> bool:
+        return True
+
+    def keyword(value: object, *, context: AssetContext) -> bool:
+        return True
+
+    def stranger(value: object, shop: int) -> bool:
+        return True
+
+    def silent(value, other):  # type: ignore[no-untyped-def]
+        return True
+
+    for wrong, problem in (
+        (no_value, "does not take the asset's value and at most one more"),
+        (too_many, "does not take the asset's value and at most one more"),
+        (keyword, "has a keyword-only parameter, which nothing fills"),
+        (stranger, "has a second parameter 'shop' that is int"),
+        (silent, "has a second parameter 'other' that has no annotation"),
+    ):
+        with pytest.raises(ArcoError, match=problem) as caught:
+            numbers.check(wrong)  # type: ignore[call-overload]
+        assert f"def {wrong.__name__}(value: …, context: AssetContext)" in str(caught.value.fix)
+
+    def wants_a_day(value: list[int], day: PartitionKey) -> bool:
+        return True
+
+    with pytest.raises(ArcoError, match=r"but asset 't.numbers' is not\s+partitioned"):
+        numbers.check(wants_a_day)
 
 
 def test_a_check_stays_a_function() -> None:

@@ -58,6 +58,16 @@ def ids_are_unique(rows: Rows) -> CheckResult:
     return CheckResult(doubles == 0, f"{doubles} duplicate ids")
 
 
+@orders.check(severity="warn")
+def knows_its_attempt(rows: Rows, context: AssetContext) -> bool:
+    return bool(rows) or context.attempt > 1
+
+
+@orders.check
+def knows_its_day(rows: Rows, day: PartitionKey) -> CheckResult:
+    return CheckResult(bool(rows), f"orders of {day.window.start:%A}")
+
+
 @orders.check
 def is_not_empty(rows: Rows) -> bool:
     return bool(rows)
@@ -101,6 +111,9 @@ assert_type(summary.out, str)
 assert_type(weekly.out, float)
 assert_type(revenue[-6:], Sequence[float])
 assert_type(ids_are_unique, Check[Rows])
+assert_type(knows_its_day, Check[Rows])
+assert_type(is_not_empty([]), bool | CheckResult)
+knows_its_attempt([], build_context())
 
 result = materialize_to_memory([orders, revenue], partition_key="2026-01-01")
 assert_type(result[revenue], float)

@@ -21,6 +21,11 @@ def check_of_another_type(value: dict[str, int]) -> CheckResult:
     return CheckResult(bool(value))
 
 
+@numbers.check  # mistake: second parameter of a check
+def check_with_a_stranger(value: list[int], shop: int) -> bool:
+    return len(value) == shop
+
+
 text: str = materialize_to_memory(numbers)[numbers]  # mistake: result
 
 numbers(1)  # mistake: arguments

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overlo
 
 from arco_flow.domain.durations import Duration
 from arco_flow.domain.errors import DefinitionError
-from arco_flow.sdk.checks import Check, CheckResult, Severity
+from arco_flow.sdk.checks import Check, Severity
 from arco_flow.sdk.options import AssetOptions, Kind, OptionReader, read_options
 from arco_flow.sdk.source import Place, place_of
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from arco_flow.domain.partition_mappings import PartitionMapping
     from arco_flow.domain.retry import RetryPolicy
     from arco_flow.io.base import IO
+    from arco_flow.sdk.checks import CheckFunction
     from arco_flow.sdk.parameters import Parameter
 
 P = ParamSpec("P")
@@ -139,7 +140,7 @@ class Asset(Generic[P, R]):
         return return_annotation(self)
 
     @overload
-    def check(self, function: Callable[[R], bool | CheckResult], /) -> Check[R]: ...
+    def check(self, function: CheckFunction[R], /) -> Check[R]: ...
     @overload
     def check(
         self,
@@ -149,10 +150,10 @@ class Asset(Generic[P, R]):
         severity: Severity = "error",
         name: str | None = None,
         description: str | None = None,
-    ) -> Callable[[Callable[[R], bool | CheckResult]], Check[R]]: ...
+    ) -> Callable[[CheckFunction[R]], Check[R]]: ...
     def check(
         self,
-        function: Callable[[R], bool | CheckResult] | None = None,
+        function: CheckFunction[R] | None = None,
         /,
         *,
         blocking: bool = False,
@@ -162,12 +163,13 @@ class Asset(Generic[P, R]):
     ) -> Any:
         """Declare a check of this asset's value: `@orders.check(blocking=True)`.
 
+        A second parameter is filled by its type: AssetContext, or PartitionKey.
         blocking: a failure of severity "error" keeps the version from being promoted.
         severity: "error" or "warn"; a CheckResult may say otherwise.
-        Raises DefinitionError for a name that is taken.
+        Raises DefinitionError for a name that is taken, and for parameters that nothing fills.
         """
 
-        def declare(declared: Callable[[R], bool | CheckResult]) -> Check[R]:
+        def declare(declared: CheckFunction[R]) -> Check[R]:
             return self._add_check(
                 Check(
                     declared,
@@ -187,6 +189,14 @@ class Asset(Generic[P, R]):
                 where=str(check.place),
                 fix="rename the function, or give name='…'",
                 reason="DUPLICATE_CHECK",
+            )
+        if check.second == "partition_key" and self.partitions is None:
+            raise DefinitionError(
+                f"check '{check.name}' asks for the partition key, but asset '{self.key}' is not "
+                "partitioned",
+                where=str(check.place),
+                fix="drop its second parameter, or give the asset partitions=…",
+                reason="BAD_CHECK",
             )
         self._checks.append(check)
         return check
@@ -283,7 +293,7 @@ def asset(
     pool: str | None = None,
     cpu: float | None = None,
     memory: str | None = None,
-    checks: Sequence[Callable[[Any], bool | CheckResult]] = (),
+    checks: Sequence[CheckFunction[Any]] = (),
     io: str | IO | None = None,
 ) -> AssetDecorator: ...
 def asset(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from arco_flow.domain.errors import DefinitionError, did_you_mean
 from arco_flow.sdk.source import Place, place_of
+
+if TYPE_CHECKING:
+    from arco_flow.sdk.context import AssetContext
+    from arco_flow.sdk.partition_key import PartitionKey
 
 Severity = Literal["error", "warn"]
 SEVERITIES: Final = ("error", "warn")
@@ -36,7 +40,12 @@ class CheckResult:
             check_severity(self.severity)
 
 
-CheckFunction = Callable[[V_contra], "bool | CheckResult"]
+if TYPE_CHECKING:
+    CheckFunction: TypeAlias = (
+        Callable[[V_contra], bool | CheckResult]
+        | Callable[[V_contra, AssetContext], bool | CheckResult]
+        | Callable[[V_contra, PartitionKey], bool | CheckResult]
+    )
 
 
 def check_severity(severity: object, where: str | None = None) -> None:
@@ -53,13 +62,15 @@ def check_severity(severity: object, where: str | None = None) -> None:
 class Check(Generic[V_contra]):
     """A check of one asset; it stays the function that it was made from.
 
+    The function takes the value and, if it likes, a second parameter by its type: AssetContext or
+    PartitionKey. second: which of them, "context" or "partition_key"; "" for neither.
     blocking: a failed result of severity "error" keeps the version from being promoted and the
     downstream of the same run from starting. "warn" never blocks (Dagster's rule).
     """
 
     def __init__(
         self,
-        function: Callable[[V_contra], bool | CheckResult],
+        function: CheckFunction[V_contra],
         *,
         name: str | None = None,
         blocking: bool = False,
@@ -67,6 +78,7 @@ class Check(Generic[V_contra]):
         description: str | None = None,
     ) -> None:
         self.function = _plain_function(function)
+        self.second = _second_parameter(self.function)
         self.name = name or self.function.__name__
         self.blocking = blocking
         self.severity = severity
@@ -76,9 +88,11 @@ class Check(Generic[V_contra]):
         self._check_blocking()
         self._check_name()
 
-    def __call__(self, value: V_contra, /) -> bool | CheckResult:
-        """Run the check's function."""
-        result: bool | CheckResult = self.function(value)
+    def __call__(
+        self, value: V_contra, /, *second: AssetContext | PartitionKey
+    ) -> bool | CheckResult:
+        """Run the check's function, with what its second parameter asks for if it has one."""
+        result: bool | CheckResult = self.function(value, *second)
         return result
 
     def __repr__(self) -> str:
@@ -116,7 +130,8 @@ def _plain_function(function: object) -> Any:
     if not isinstance(function, FunctionType):
         raise DefinitionError(
             f"{function!r} can not be a check: it is no function",
-            fix="checks take the asset's value and return a bool or a CheckResult",
+            fix="checks take the asset's value, and an AssetContext or PartitionKey if they like, "
+            "and return a bool or a CheckResult",
             reason="BAD_CHECK",
         )
     where = str(place_of(function))
@@ -127,20 +142,48 @@ def _plain_function(function: object) -> Any:
             fix="write it with plain `def`, and return a bool or a CheckResult",
             reason="BAD_CHECK",
         )
-    _require_one_parameter(function, where)
+    if function.__code__.co_argcount == 0 or _needed(function) > 2:
+        raise _bad_parameters(function, "does not take the asset's value and at most one more")
+    if _has_required_keyword(function):
+        raise _bad_parameters(function, "has a keyword-only parameter, which nothing fills")
     return function
 
 
-def _require_one_parameter(function: FunctionType, where: str) -> None:
-    code, defaults = function.__code__, len(function.__defaults__ or ())
-    needed = code.co_argcount - defaults
-    if needed > 1 or code.co_argcount == 0 or _has_required_keyword(function):
-        raise DefinitionError(
-            f"check '{function.__name__}' does not take exactly the asset's value",
-            where=where,
-            fix=f"def {function.__name__}(value: …) -> bool",
-            reason="BAD_CHECK",
-        )
+def _needed(function: FunctionType) -> int:
+    return function.__code__.co_argcount - len(function.__defaults__ or ())
+
+
+def _second_parameter(function: FunctionType) -> str:
+    """What is to be given beside the value. Raises DefinitionError for a type that nothing has."""
+    if _needed(function) < 2:
+        return ""
+    from arco_flow.sdk.declare import local_names
+    from arco_flow.sdk.parameters import annotations_of, kind_by_type
+
+    name = function.__code__.co_varnames[1]
+    annotation = annotations_of(function, local_names(function)).get(name)
+    kind = kind_by_type(annotation)
+    if kind in ("context", "partition_key"):
+        return str(kind)
+    what = "has no annotation"
+    if annotation is not None:
+        from arco_flow.io.annotations import annotation_name
+
+        what = f"is {annotation_name(annotation)}"
+    raise _bad_parameters(
+        function, f"has a second parameter '{name}' that {what}, neither context nor partition key"
+    )
+
+
+def _bad_parameters(function: FunctionType, problem: str) -> DefinitionError:
+    name = function.__name__
+    return DefinitionError(
+        f"check '{name}' {problem}",
+        where=str(place_of(function)),
+        fix=f"def {name}(value: …) -> bool, or def {name}(value: …, context: AssetContext) -> "
+        "bool, or with day: PartitionKey",
+        reason="BAD_CHECK",
+    )
 
 
 def _has_required_keyword(function: FunctionType) -> bool:

@@ -15,6 +15,7 @@ from arco_flow.sdk.resource_set import ResourceSet
 
 if TYPE_CHECKING:
     from arco_flow.sdk.context import AssetContext
+    from arco_flow.sdk.partition_key import PartitionKey
 
 __all__ = [
     "CheckOutcome",
@@ -118,7 +119,7 @@ def run_checks(asset: Asset[..., Any], value: object, context: AssetContext) -> 
 
 def _outcome(check: Check[Any], value: object, context: AssetContext) -> CheckOutcome:
     try:
-        result = check(value)
+        result = check(value, *_beside_the_value(check, context))
         if not isinstance(result, CheckResult):
             result = _plain_result(check, result)
     except Exception as error:
@@ -139,6 +140,14 @@ def _outcome(check: Check[Any], value: object, context: AssetContext) -> CheckOu
         description=result.description or check.description,
         metadata=dict(result.metadata),
     )
+
+
+def _beside_the_value(
+    check: Check[Any], context: AssetContext
+) -> tuple[AssetContext | PartitionKey, ...]:
+    if check.second == "context":
+        return (context,)
+    return (context.partition_key,) if check.second == "partition_key" else ()
 
 
 def _plain_result(check: Check[Any], result: object) -> CheckResult:

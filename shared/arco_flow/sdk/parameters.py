@@ -64,13 +64,14 @@ def _parameter(name: str, annotation: object, defaults: Mapping[str, Any]) -> Pa
     default = defaults.get(name)
     if isinstance(default, OutEdge | WindowEdge):
         return Parameter(name, "edge", annotation, default)
-    kind = _kind_by_type(annotation)
+    kind = kind_by_type(annotation)
     if kind is None:
         kind = "defaulted" if name in defaults else "named"
     return Parameter(name, kind, annotation)
 
 
-def _kind_by_type(annotation: object) -> ParameterKind | None:
+def kind_by_type(annotation: object) -> ParameterKind | None:
+    """What fills a parameter of this evaluated annotation whatever its name, None when nothing."""
     from arco_flow.sdk.context import AssetContext
     from arco_flow.sdk.partition_key import PartitionKey
     from arco_flow.sdk.resource import Resource
@@ -107,8 +108,12 @@ def return_annotation(asset: Asset[..., Any]) -> object:
 
 
 def _annotations(asset: Asset[..., Any]) -> dict[str, object]:
-    function: FunctionType = asset._function
-    names = dict(asset._local_names)
+    return annotations_of(asset._function, asset._local_names)
+
+
+def annotations_of(function: FunctionType, local_names: Mapping[str, object]) -> dict[str, object]:
+    """The evaluated annotations; one that names what is not there at run time stays text."""
+    names = dict(local_names)
     if function.__closure__:
         free = function.__code__.co_freevars
         names.update(_filled(free, function.__closure__))
