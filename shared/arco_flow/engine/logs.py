@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
-from arco_flow.domain.errors import InvalidInput
-from arco_flow.domain.events import TaskStarted
-from arco_flow.domain.ids import Scope, log_prefix, run_entity
+from arco_flow.domain.ids import Scope, log_prefix
 from arco_flow.domain.run import RunState
 from arco_flow.engine.context import Engine
-from arco_flow.engine.query import require_task, run_segments
+from arco_flow.engine.log_cursor import Attempts, LogCursor, Reading, parse_cursor
+from arco_flow.engine.objects import load_plan
+from arco_flow.engine.query import find_run, require_task, run_segments
 from arco_flow.engine.views import LogLine, LogPage
 
 _line_decoder = msgspec.json.Decoder(dict[str, Any])
@@ -27,99 +26,120 @@ async def read_logs(
     after: str = "",
     limit: int = 1000,
 ) -> LogPage:
-    """Lines of a run (or of one task), attempt by attempt in the order of their starts.
+    """Lines of a run (or of one task), attempt by attempt in the order of their starts; after the
+    last line of an attempt that failed comes one of stream "error" that says how.
 
-    after: token of the page before; it also continues a run that goes on. complete: the run is
-    over and this page is the last. Raises NotFound (run, task), InvalidInput (bad token).
+    after: token of the page before, for the same task; it also continues a run that goes on.
+    complete: the run is over and this page is the last. Raises NotFound (run, task),
+    InvalidInput (bad token).
     """
+    # The state first: what is over now has its whole ledger.
+    head, run = await find_run(engine, scope, run_id)
     if task:
         await require_task(engine, scope, run_id, task)
-    segments = await run_segments(engine, scope, run_id)
-    attempts = [
-        entry.event.data
-        for segment in segments
-        for entry in segment.entries
-        if isinstance(entry.event.data, TaskStarted)
-        and entry.disposition == "applied"
-        and task in ("", entry.event.data.task)
-    ]
-    seen = _parse_token(after)
-    lines: list[LogLine] = []
-    for attempt in attempts:
-        if len(lines) >= limit:
-            break
-        done = seen.get(attempt.attempt_id, 0)
-        found = await _attempt_lines(engine, scope, run_id, attempt, done, limit - len(lines))
-        lines.extend(found)
-        if found:
-            seen[attempt.attempt_id] = found[-1].seq
-    head = await engine.store.load(str(run_entity(scope, run_id)))
-    over = head is not None and RunState(head.status).is_terminal
+    cursor = parse_cursor(after)
+    plan = await load_plan(engine, scope, run.plan_id)
+    segments = await run_segments(engine, head.entity, after=max(cursor.version - 1, 0))
+    attempts = Attempts(run_id, plan, segments, cursor, task)
+    page = _Page(engine, scope, run_id, plan.shorts, attempts, limit)
+    end = (segments[-1].version + 1, 0) if segments else (cursor.version, cursor.index)
+    place = await page.fill(cursor, end)
     return LogPage(
-        lines=lines,
-        next_page_token=_token(seen),
-        complete=over and len(lines) < limit,
+        lines=page.lines,
+        next_page_token=LogCursor(*place, page.open).token(),
+        complete=RunState(run.state).is_terminal and not page.is_full,
     )
 
 
-async def _attempt_lines(
-    engine: Engine, scope: Scope, run_id: str, attempt: TaskStarted, done: int, limit: int
-) -> list[LogLine]:
-    """At most `limit` lines with seq > done."""
-    found: list[LogLine] = []
-    async for key in _chunks(engine, log_prefix(scope, run_id, attempt.attempt_id), done):
-        chunk = await engine.objects.get(key)
-        rows = map(_line_decoder.decode, chunk.data.splitlines() if chunk else ())
-        found += [_line(attempt, row) for row in rows if row["seq"] > done]
-        if len(found) >= limit:
-            break
-    return found[:limit]
+class _Page:
+    """Lines up to a limit. open: the attempts that a later page goes on with."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        scope: Scope,
+        run_id: str,
+        shorts: tuple[str, ...] | list[str],
+        attempts: Attempts,
+        limit: int,
+    ) -> None:
+        self._engine = engine
+        self._scope = scope
+        self._run_id = run_id
+        self._shorts = shorts
+        self._attempts = attempts
+        self._limit = max(1, limit)
+        self.lines: list[LogLine] = []
+        self.open: list[Reading] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no line has room any more."""
+        return len(self.lines) >= self._limit
+
+    async def fill(self, cursor: LogCursor, end: tuple[int, int]) -> tuple[int, int]:
+        """Read what is open and what is new; the place in the ledger that was reached."""
+        for reading in cursor.open:
+            if self.is_full or not await self._read(reading):
+                self.open.append(reading)
+        place = (cursor.version, cursor.index)
+        for reading, after in self._attempts.started:
+            if self.is_full:
+                return place
+            if not await self._read(reading):
+                self.open.append(reading)
+            place = after
+        # Full at the last line: the ends of attempts that are open must be met again.
+        return place if self.is_full else end
+
+    async def _read(self, reading: Reading) -> bool:
+        """Append the lines of an attempt; True when it is over and nothing of it is left."""
+        task = self._shorts[reading.task]
+        attempt_id = self._attempts.id_of(task, reading.attempt)
+        prefix = log_prefix(self._scope, self._run_id, attempt_id)
+        key = _chunk_key(prefix, reading.chunk) if reading.chunk else ""
+        while chunks := await self._engine.objects.list(prefix, after=key):
+            for meta in chunks:
+                if not await self._read_chunk(meta.key, reading, task, attempt_id):
+                    return False
+                key, reading.chunk, reading.rows = meta.key, _number(meta.key, prefix), 0
+        failure = self._attempts.ends.get(attempt_id)
+        if failure and self.is_full:
+            return False
+        if failure:
+            row = {"seq": 0, "stream": "error", "level": "ERROR", "message": failure}
+            self.lines.append(_line(task, reading.attempt, attempt_id, row))
+        return failure is not None
+
+    async def _read_chunk(self, key: str, reading: Reading, task: str, attempt_id: str) -> bool:
+        """Append the lines of a chunk that were not read yet; False when not all have room."""
+        if self.is_full:
+            return False
+        chunk = await self._engine.objects.get(key)
+        rows = chunk.data.splitlines()[reading.rows :] if chunk else []
+        taken = rows[: self._limit - len(self.lines)]
+        for raw in taken:
+            self.lines.append(_line(task, reading.attempt, attempt_id, _line_decoder.decode(raw)))
+        reading.rows += len(taken)
+        return len(taken) == len(rows)
 
 
-async def _chunks(engine: Engine, prefix: str, done: int) -> AsyncIterator[str]:
-    """Keys of the chunks that may hold lines with seq > done, in order.
-
-    A chunk's name is the number of its first line or greater. So a chunk holds lines below its
-    successor's name only, and is left unread when all of those are done: reading a long log
-    page by page costs no more than reading it once.
-    """
-    previous = ""
-    page = await engine.objects.list(prefix)
-    while page:
-        for meta in page:
-            if previous and _number(meta.key, prefix) > done + 1:
-                yield previous
-            previous = meta.key
-        page = await engine.objects.list(prefix, after=previous)
-    if previous:
-        yield previous
+def _chunk_key(prefix: str, number: int) -> str:
+    return f"{prefix}{number:08d}.ndjson"
 
 
 def _number(key: str, prefix: str) -> int:
     return int(key.removeprefix(prefix).partition(".")[0])
 
 
-def _line(attempt: TaskStarted, row: dict[str, Any]) -> LogLine:
+def _line(task: str, attempt: int, attempt_id: str, row: dict[str, Any]) -> LogLine:
     return LogLine(
-        task=attempt.task,
-        attempt=attempt.attempt,
-        attempt_id=attempt.attempt_id,
+        task=task,
+        attempt=attempt,
+        attempt_id=attempt_id,
         seq=int(row["seq"]),
         time=str(row.get("time", "")),
         stream=str(row.get("stream", "")),
         level=str(row.get("level", "")),
         message=str(row.get("message", "")),
     )
-
-
-def _token(seen: dict[str, int]) -> str:
-    return msgspec.json.encode(seen).hex()
-
-
-def _parse_token(token: str) -> dict[str, int]:
-    if not token:
-        return {}
-    try:
-        return msgspec.json.decode(bytes.fromhex(token), type=dict[str, int])
-    except (ValueError, msgspec.DecodeError) as error:
-        raise InvalidInput("malformed page token", reason="BAD_PAGE_TOKEN") from error

@@ -25,11 +25,11 @@ from arco_flow.ports.store import Head
 
 async def get_run(engine: Engine, scope: Scope, run_id: str, *, tasks: bool = True) -> RunView:
     """A run with its tasks. Raises NotFound."""
-    head, run = await _load(engine, scope, run_id)
+    head, run = await find_run(engine, scope, run_id)
     if not tasks:
         return run_view(scope, run, [])
     plan = await load_plan(engine, scope, run.plan_id)
-    details = RunDetails(await _segments(engine, head.entity))
+    details = RunDetails(await run_segments(engine, head.entity))
     return run_view(scope, run, task_views(run, plan, details))
 
 
@@ -64,7 +64,7 @@ async def list_runs(
 
 async def get_plan(engine: Engine, scope: Scope, run_id: str) -> PlanView:
     """The plan of a run. Raises NotFound."""
-    _, run = await _load(engine, scope, run_id)
+    _, run = await find_run(engine, scope, run_id)
     return plan_view(await load_plan(engine, scope, run.plan_id))
 
 
@@ -72,7 +72,7 @@ async def list_run_events(
     engine: Engine, scope: Scope, run_id: str, *, after: int = 0, limit: int = 200
 ) -> EventPage:
     """Ledger lines of a run in causal order, whole segments after a version. Raises NotFound."""
-    head, _ = await _load(engine, scope, run_id)
+    head, _ = await find_run(engine, scope, run_id)
     limit = max(1, limit)
     raw = await engine.store.segments(head.entity, after=after, limit=limit)
     segments = [decode_segment(body) for body in raw]
@@ -93,7 +93,7 @@ async def list_run_events(
 
 async def require_task(engine: Engine, scope: Scope, run_id: str, task: str) -> None:
     """Raises NotFound with the nearest task of the run when there is none of this name."""
-    _, run = await _load(engine, scope, run_id)
+    _, run = await find_run(engine, scope, run_id)
     plan = await load_plan(engine, scope, run.plan_id)
     if task not in plan.index_of:
         raise NotFound(
@@ -105,11 +105,11 @@ async def require_task(engine: Engine, scope: Scope, run_id: str, task: str) -> 
 
 async def list_attempts(engine: Engine, scope: Scope, run_id: str, task: str) -> list[AttemptView]:
     """Every attempt of a task that a worker started or finished. Raises NotFound."""
-    head, _ = await _load(engine, scope, run_id)
+    head, _ = await find_run(engine, scope, run_id)
     await require_task(engine, scope, run_id, task)
     started: dict[int, tuple[TaskStarted, int]] = {}
     finished: dict[int, tuple[TaskFinished, int]] = {}
-    for segment in await _segments(engine, head.entity):
+    for segment in await run_segments(engine, head.entity):
         for entry in segment.entries:
             data, time_ms = entry.event.data, entry.event.time_ms
             if entry.disposition != APPLIED:
@@ -140,13 +140,16 @@ def _attempt_view(
     )
 
 
-async def run_segments(engine: Engine, scope: Scope, run_id: str) -> list[Segment]:
-    """The whole ledger of a run. Raises NotFound."""
-    head, _ = await _load(engine, scope, run_id)
-    return await _segments(engine, head.entity)
+async def run_segments(engine: Engine, entity: str, *, after: int = 0) -> list[Segment]:
+    """The ledger of a run, after a version."""
+    found: list[Segment] = []
+    while raw := await engine.store.segments(entity, after=found[-1].version if found else after):
+        found.extend(decode_segment(body) for body in raw)
+    return found
 
 
-async def _load(engine: Engine, scope: Scope, run_id: str) -> tuple[Head, Run]:
+async def find_run(engine: Engine, scope: Scope, run_id: str) -> tuple[Head, Run]:
+    """A run with its head. Raises NotFound."""
     if ":" in run_id or "/" in run_id:
         raise NotFound(f"no run '{run_id}'", fix="arco-flow runs", reason="RUN_NOT_FOUND")
     head = await engine.store.load(str(run_entity(scope, run_id)))
@@ -161,13 +164,6 @@ async def _run_of(engine: Engine, head: Head) -> Run:
     full = await engine.store.load(head.entity)
     assert full is not None
     return decode_run(full.state)
-
-
-async def _segments(engine: Engine, entity: str) -> list[Segment]:
-    found: list[Segment] = []
-    while raw := await engine.store.segments(entity, after=found[-1].version if found else 0):
-        found.extend(decode_segment(body) for body in raw)
-    return found
 
 
 def _parse_before(token: str) -> tuple[int, str] | None:

@@ -99,9 +99,20 @@ class AttemptView(View, frozen=True, rename="camel", kw_only=True):
     error: dict[str, Any] | None = None
 
 
+class FailedAttempt(View, frozen=True, rename="camel", kw_only=True):
+    """An attempt after which the task was tried again. reason: `CATEGORY: message`, shortened."""
+
+    attempt: int
+    reason: str
+
+
 class TaskView(View, frozen=True, rename="camel", kw_only=True):
     """One task of a run. state: BLOCKED, READY, DISPATCHED, RUNNING, RETRY_WAIT, SUCCEEDED,
-    FAILED, SKIPPED or CANCELLED; reason says why (a skipped task names the upstream)."""
+    FAILED, SKIPPED or CANCELLED; reason says why (a skipped task names the upstream).
+
+    error: of the attempt that `attempt` counts. failed_attempts: what went wrong in those before
+    it; while the task waits for its retry also the one that failed last.
+    """
 
     task: str
     asset: str
@@ -120,6 +131,7 @@ class TaskView(View, frozen=True, rename="camel", kw_only=True):
     checks: list[dict[str, Any]]
     upstream: list[str]
     worker_id: str = ""
+    failed_attempts: list[FailedAttempt] = []
 
 
 class RunView(View, frozen=True, rename="camel", kw_only=True):
@@ -175,7 +187,11 @@ class EventPage(View, frozen=True, rename="camel", kw_only=True):
 
 
 class LogLine(View, frozen=True, rename="camel", kw_only=True):
-    """One captured line. stream: stdout, stderr or log; level for log lines."""
+    """One captured line. stream: stdout, stderr or log; level for log lines.
+
+    stream "error": how a failed attempt ended, after its last line: the message with the stack
+    trace of user code where there is one, level ERROR, seq 0.
+    """
 
     task: str
     attempt: int
