@@ -50,8 +50,8 @@ def resolve_targets(
     selected asset or no asset gets a partition; TooLarge over MAX_TASKS.
     """
     partitioned = [spec.key for spec in specs if spec.key in definitions]
-    _check_named(partitioned, request)
     chosen = {key: definitions[key] for key in partitioned}
+    _check_named(chosen, request, ctx)
     span = _span(chosen, request, ctx)
     _check_used(chosen, request, ctx)
     found = {
@@ -65,19 +65,31 @@ def resolve_targets(
     return found
 
 
-def _check_named(partitioned: Sequence[str], request: PartitionRequest) -> None:
-    if partitioned and request.is_empty:
-        raise InvalidInput(
-            f"asset '{partitioned[0]}' is partitioned: say which partitions to run",
-            fix="-p KEY, --range START..END, or --all-partitions",
-            reason="PARTITIONS_REQUIRED",
-        )
-    if not partitioned and not (request.is_empty or request.everything):
+def _check_named(
+    chosen: Mapping[str, PartitionsDefinition], request: PartitionRequest, ctx: PartitionContext
+) -> None:
+    if chosen and request.is_empty:
+        raise _unnamed(chosen, ctx)
+    if not chosen and not (request.is_empty or request.everything):
         raise InvalidInput(
             "partitions were named, but no selected asset is partitioned",
             fix="leave them out, or select a partitioned asset",
             reason="PARTITIONS_UNUSED",
         )
+
+
+def _unnamed(chosen: Mapping[str, PartitionsDefinition], ctx: PartitionContext) -> InvalidInput:
+    """The error for a request without partitions; it names one that exists, to be copied."""
+    last = {asset: definition.last(ctx) or "" for asset, definition in chosen.items()}
+    asset = next((asset for asset, key in last.items() if key), next(iter(last)))
+    key = last[asset]
+    ways = f"-p '{key}', --range START..END, or --all-partitions"
+    return InvalidInput(
+        f"asset '{asset}' is partitioned: say which partitions to run",
+        fix=ways if key else "no partition exists yet: arco-flow partitions add DEFINITION KEY",
+        reason="PARTITIONS_REQUIRED",
+        details={"asset": asset, "partition": key},
+    )
 
 
 Span = tuple[int, int]

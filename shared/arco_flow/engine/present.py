@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from arco_flow.domain.decision import APPLIED, Segment
 from arco_flow.domain.events import TaskFinished, TaskStateChanged
@@ -11,7 +10,7 @@ from arco_flow.domain.ids import Scope, attempt_id_of, dispatch_id_of, task_key_
 from arco_flow.domain.plan import PlanIndex
 from arco_flow.domain.run import Live, Run
 from arco_flow.domain.task import TaskState
-from arco_flow.engine.views import PlannedTask, PlanView, RunView, TaskView
+from arco_flow.engine.views import FailedAttempt, PlannedTask, PlanView, RunView, TaskView
 
 
 def stamp(time_ms: int) -> str:
@@ -79,11 +78,15 @@ class RunDetails:
     def __init__(self, segments: list[Segment]) -> None:
         self.reasons: dict[str, str] = {}
         self.finished: dict[str, TaskFinished] = {}
+        self.failed: dict[str, list[FailedAttempt]] = {}
         for segment in segments:
             for entry in segment.entries:
                 data = entry.event.data
                 if isinstance(data, TaskStateChanged):
                     self.reasons[data.task] = data.reason
+                    if data.after == TaskState.RETRY_WAIT.name:
+                        failed = FailedAttempt(attempt=data.attempt, reason=data.reason)
+                        self.failed.setdefault(data.task, []).append(failed)
                 elif isinstance(data, TaskFinished) and entry.disposition == APPLIED:
                     self.finished[data.task] = data
 
@@ -115,16 +118,13 @@ def _task_view(run: Run, plan: PlanIndex, index: int, details: RunDetails) -> Ta
         retry_time=stamp(run.retry_due.get(index, 0)),
         progress_pct=live.progress_pct,
         message=live.message,
-        error=_error(finished),
+        error=current.error if current else None,
         output=current.output if current else None,
         checks=list(current.checks or []) if current else [],
         upstream=[plan.shorts[i] for i in plan.upstream[index]],
         worker_id=live.worker_id or (finished.worker_id if finished else ""),
+        failed_attempts=details.failed.get(short, []),
     )
-
-
-def _error(finished: TaskFinished | None) -> dict[str, Any] | None:
-    return finished.error if finished else None
 
 
 def _offset(run: Run, since_created_ms: int) -> str:
