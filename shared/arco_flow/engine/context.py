@@ -71,7 +71,8 @@ class Memory:
     plans, manifests: by digest. runs: decoded states by entity, checked against the version.
     settled: per entity, ids of effects that this instance has submitted, to be struck off the
     debt by the next commit. submitting: effects being submitted right now. woken: wake buckets
-    already asked for.
+    already asked for. folding: entities that a request is folding now: another one posts its
+    event instead of deciding the same batch only to lose the race.
     """
 
     plans: Cache[PlanIndex] = field(default_factory=lambda: Cache(64))
@@ -80,6 +81,7 @@ class Memory:
     settled: dict[str, set[str]] = field(default_factory=dict)
     submitting: set[str] = field(default_factory=set)
     woken: Cache[int] = field(default_factory=lambda: Cache(1024))
+    folding: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,8 @@ async def _folded_now(engine: Engine, entity: Entity, events: Sequence[Event]) -
     if head is None and MACHINES[entity.kind].must_exist:
         raise NotFound(f"no {entity.kind} '{entity.name}'")
     quiet_ms = engine.settings.quiet_ms
+    if str(entity) in engine.memory.folding:
+        return None
     if head is None or await engine.store.now_ms() - head.updated_ms >= quiet_ms:
         outcome = await fold(engine, entity, events)
         if outcome is not Folded.CONTENDED:
@@ -102,6 +104,7 @@ async def fold(
     event waits. On a lost race, or when `extra` must take its turn in the inbox, the entity is
     woken and nothing was written; `extra` was not recorded then.
     """
+    engine.memory.folding.add(str(entity))
     try:
         batch = await _gather(engine, entity, extra, sweeping)
         if batch is None:
@@ -110,6 +113,8 @@ async def fold(
     except Contended:
         await wake(engine, entity)
         return Folded.CONTENDED
+    finally:
+        engine.memory.folding.discard(str(entity))
     if batch.more:
         await wake(engine, entity)
     await submit_effects(engine, entity, owed, record_all)
