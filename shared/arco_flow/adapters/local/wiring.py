@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from arco_flow.engine.timer_ingest import ingest_timer
 from arco_flow.http.app import App, hosts_for
 from arco_flow.http.auth import BearerTokens, Identity
 from arco_flow.http.server import HttpServer
-from arco_flow.worker.pool import WorkerPool
+from arco_flow.worker.pool import WorkerPool, report_unstarted
 from arco_flow.worker.process import WorkerSpec
 
 SWEEP_SECONDS = 2.0
@@ -80,7 +80,6 @@ class LocalPlane:
     def __init__(self, settings: LocalSettings) -> None:
         self.settings = settings
         self.scope = Scope(settings.tenant, settings.workspace)
-        settings.folder.mkdir(parents=True, exist_ok=True)
         self._database = Database(settings.folder)
         secrets: LocalSecrets = load_secrets(settings.folder)
         self.token = secrets.api
@@ -142,7 +141,9 @@ class LocalPlane:
     async def warm(self) -> None:
         """Start the workers now, so that the first task does not wait for their imports."""
         with contextlib.suppress(NotFound):
-            await self._pool_of(await load_deployment(self.engine, self.scope))
+            deployment = await load_deployment(self.engine, self.scope)
+            if not _problem_of(deployment.location):
+                await self._pool_of(deployment)
 
     # -- routes of the queue ----------------------------------------------------------------
 
@@ -158,9 +159,13 @@ class LocalPlane:
     async def _on_dispatch(self, body: bytes, delivery: Delivery) -> None:
         del delivery
         deployment = await load_deployment(self.engine, self.scope)
-        pool = await self._pool_of(deployment)
         # The port of a plane that was restarted is another one than when this was queued.
         envelope = msgspec.structs.replace(parse_envelope(body), callback_base_url=self.url)
+        problem = _problem_of(deployment.location)
+        if problem:
+            await report_unstarted(envelope, self._name, problem)
+            return
+        pool = await self._pool_of(deployment)
         status = await pool.dispatch(msgspec.json.encode(envelope))
         if status == 400:
             raise InvalidInput(f"the worker refused the envelope of {envelope.task_key}")
@@ -180,7 +185,7 @@ class LocalPlane:
         async with self._starting:
             location = deployment.location
             if self._pool is None:
-                self._pool = WorkerPool(
+                pool = WorkerPool(
                     WorkerSpec(
                         target=location["target"],
                         root=location["root"],
@@ -191,7 +196,8 @@ class LocalPlane:
                     report_deaths=self.settings.report_deaths,
                     name=self._name,
                 )
-                await self._pool.start()
+                await _started(pool)
+                self._pool = pool
             elif (location, deployment.code_version_id) != (self._location, self._code_version_id):
                 await self._pool.reload(location["target"], location["root"])
             self._location, self._code_version_id = location, deployment.code_version_id
@@ -213,6 +219,32 @@ async def open_plane(settings: LocalSettings) -> AsyncIterator[LocalPlane]:
         yield plane
     finally:
         await plane.close()
+
+
+def _problem_of(location: Mapping[str, str]) -> str:
+    """Why no worker can run a deployment's code, "" when nothing speaks against it."""
+    if not location.get("target") or not location.get("root"):
+        return (
+            "the deployment does not say where its code is\n"
+            "  fix: deploy it with `arco-flow deploy`, which says it"
+        )
+    if not os.path.isdir(location["root"]):
+        return (
+            f"the folder of the code is gone: {location['root']}\n"
+            "  fix: bring it back, or deploy the code from where it is now"
+        )
+    return ""
+
+
+async def _started(pool: WorkerPool) -> None:
+    """Start a pool; one that can not be started leaves no process behind."""
+    try:
+        await pool.start()
+    except OSError as error:
+        await pool.close(0, report=False)
+        raise Unavailable(
+            f"no worker process can be started: {error.strerror}", where=str(error.filename or "")
+        ) from error
 
 
 def _queues(workers: int) -> dict[str, QueueSettings]:
