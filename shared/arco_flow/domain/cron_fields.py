@@ -90,12 +90,17 @@ def parse_fields(text: str) -> CronFields:
     )
 
 
+_FORM = "write minute hour day-of-month month day-of-week, for example '0 6 * * *'"
+
+
 def _wrong_count(text: str, parts: list[str]) -> InvalidInput:
     if len(parts) == 1 and parts[0].startswith("@"):
         return InvalidInput(
-            f"cron '{text}': unknown macro (known: {', '.join(MACROS)})", reason="BAD_CRON"
+            f"cron '{text}': unknown macro (known: {', '.join(MACROS)})",
+            fix=f"use a known macro, or {_FORM}",
+            reason="BAD_CRON",
         )
-    fix = "write minute hour day-of-month month day-of-week, for example '0 6 * * *'"
+    fix = _FORM
     if len(parts) in (6, 7):
         fix = "cron has no seconds and no years here: drop them and keep five fields"
     return InvalidInput(
@@ -186,6 +191,7 @@ class _Reader:
     def _bad(self, field: _Field, part: str, hint: str) -> InvalidInput:
         return InvalidInput(
             f"cron '{self.text}': bad {field.name} field '{part}' ({hint})",
+            fix=_FORM,
             reason="BAD_CRON",
             details={"cron": self.text, "field": field.name, "value": part},
         )
