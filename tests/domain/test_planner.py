@@ -15,7 +15,13 @@ from arco_flow.domain.partitions import (
     StaticPartitions,
     WeeklyPartitions,
 )
-from arco_flow.domain.plan import decode_plan, index_plan, plan_bytes, plan_id_of
+from arco_flow.domain.plan import (
+    decode_plan,
+    index_plan,
+    input_versions,
+    plan_bytes,
+    plan_id_of,
+)
 from arco_flow.domain.planner import complete_plan, draft_plan, widen_draft
 from arco_flow.domain.targets import PartitionRequest
 
@@ -169,6 +175,46 @@ def test_an_asset_reads_its_own_earlier_partition() -> None:
     _, index = plan(declared, "*", PartitionRequest(start="2024-01-01", end="2024-01-03"))
     chain = [[index.shorts[i] for i in up] for up in index.upstream]
     assert chain == [[], ["t.total[2024-01-01]"], ["t.total[2024-01-02]"]]
+
+
+def total_of_days() -> AssetSpec:
+    from arco_flow.domain.partition_mappings import PartitionMapping
+
+    yesterday = PartitionMapping.time_window(start_offset=-1, end_offset=-1).to_wire()
+    before = DepSpec(asset="t.total", param="before", mapping=yesterday, shape="sequence")
+    return AssetSpec(key="t.total", partitions=DAYS, deps=[before])
+
+
+def test_one_partition_of_it_reads_the_stored_one_before_and_the_first_reads_nothing() -> None:
+    declared = manifest(total_of_days())
+    current = {("t.total", "date=d:2024-01-01"): "att_1"}
+    _, index = plan(declared, "*", PartitionRequest(keys=("2024-01-02",)), current)
+    assert input_versions(index, 0, str)["before"] == (
+        "t.total", "sequence", [("2024-01-01", "date=d:2024-01-01", "att_1")],
+    )  # fmt: skip
+    _, first = plan(declared, "*", PartitionRequest(keys=("2024-01-01",)))
+    assert input_versions(first, 0, str) == {"before": ("t.total", "sequence", [])}
+
+
+def test_history_that_nobody_made_is_not_run_for_one_partition() -> None:
+    with pytest.raises(InvalidInput, match=r"'t.total\[2024-03-02\]' reads 't.total\[") as caught:
+        plan(manifest(total_of_days()), "*", PartitionRequest(keys=("2024-03-02",)))
+    assert (
+        caught.value.fix == "run its earlier partitions before it, or with it: --range FIRST..LAST"
+    )
+
+
+def test_what_another_asset_needs_of_it_is_run_with_its_earlier_partition_pinned() -> None:
+    week = AssetSpec(
+        key="t.week",
+        partitions=WEEKS,
+        deps=[DepSpec(asset="t.total", param="d", shape="sequence")],
+    )
+    declared = manifest(total_of_days(), week)
+    current = {("t.total", "date=d:2024-01-07"): "att_7"}
+    _, index = plan(declared, "+t.week", PartitionRequest(keys=("2024-01-08",)), current)
+    assert [pin.name for pin in index.plan.pins] == ["2024-01-07"]
+    assert len(tasks(index)) == 8
 
 
 def test_an_order_only_dependency_needs_no_version() -> None:

@@ -106,7 +106,10 @@ def test_a_cycle_names_its_whole_path() -> None:
 
 def test_an_asset_that_depends_on_itself() -> None:
     told = refusal("@asset(deps=['sales.a'])\ndef a() -> int: return 1\n")
-    assert told.startswith("asset 'sales.a': depends on itself\n  at sales.py:7")
+    assert told.startswith(
+        "asset 'sales.a': depends on itself, and not on earlier partitions alone\n  at sales.py:7"
+    )
+    assert "only partitions by time have earlier ones to read" in told
 
 
 def test_a_float_in_metadata_is_refused_because_it_enters_the_fingerprint() -> None:

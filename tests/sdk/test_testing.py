@@ -284,8 +284,23 @@ def test_mappings_apply_and_a_shifted_one_has_nothing_before_the_first() -> None
     assets = [orders, revenue, growth]
     got = materialize_to_memory(assets, partition_key="2026-02-10", now=NOW)
     assert got[growth] == 9.0
+    assert materialize_to_memory(assets, partition_key="2026-01-01", now=NOW)[growth] is None
+
+    @asset(namespace="shop", partitions=days, mappings={"revenue": yesterday})
+    def step(revenue: float) -> float:
+        return revenue
+
     with pytest.raises(ArcoError, match=r"has 0 partitions of 'shop.revenue' to read"):
-        materialize_to_memory(assets, partition_key="2026-01-01", now=NOW)
+        materialize_to_memory([orders, revenue, step], partition_key="2026-01-01", now=NOW)
+
+    @asset(namespace="shop", partitions=days, mappings={"revenue": yesterday})
+    def listed(revenue: Sequence[float]) -> list[float]:
+        return list(revenue)
+
+    assets = [orders, revenue, listed]
+    got = materialize_to_memory(assets, partition_key="2026-01-02", now=NOW)
+    assert got[listed] == [1.0]
+    assert materialize_to_memory(assets, partition_key="2026-01-01", now=NOW)[listed] == []
 
 
 def test_order_only_dependencies_run_before_when_they_are_part_of_the_run() -> None:

@@ -164,14 +164,16 @@ def input_versions(
 ) -> dict[str, tuple[str, str, list[tuple[str, str, str]]]]:
     """Pinned inputs of a task: parameter -> (asset, shape, [(name, partition, attempt id)]).
 
+    A parameter that has nothing to read, as before the first partition, has an empty list.
     attempt_id: function from task index to the id of its accepted attempt.
     """
     plan, spec = index.plan, index.spec(task_index)
     found: dict[str, tuple[str, str, list[tuple[str, str, str]]]] = {}
-    for edge in plan.tasks[task_index].edges:
-        dep = spec.deps[edge.dep]
+    edges = {edge.dep: edge for edge in plan.tasks[task_index].edges}
+    for number, dep in enumerate(spec.deps):
         if not dep.param:
             continue
+        edge = edges.get(number) or Edge(number)
         made = [_made(plan, i, attempt_id(i)) for i in edge.tasks]
         pinned = [(p.name, p.partition, p.attempt_id) for p in (plan.pins[i] for i in edge.pins)]
         found[dep.param] = (dep.asset, dep.shape, _merge(made, pinned, edge.order))

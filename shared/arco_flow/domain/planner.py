@@ -117,13 +117,15 @@ def widen_draft(
     """The draft with the partitions that it needs, that nobody made yet, and whose asset is
     selected: `+weekly` for one week takes the seven days. None when there are none.
 
-    Without this the plan would be refused although the caller has selected what it lacks.
+    Without this the plan would be refused although the caller has selected what it lacks. What an
+    asset lacks of its own earlier partitions is not added: that would run all of its history.
     """
     selected = frozenset(select_assets(manifest, selection))
     lacking = [
         pin
-        for pin in draft.external
-        if pin.asset in selected and (pin.asset, pin.partition) not in current
+        for pin, needed_by in zip(draft.external, draft.needed_by, strict=True)
+        if pin.asset in selected and not _is_own(pin, needed_by)
+        if (pin.asset, pin.partition) not in current
     ]
     if not lacking:
         return None
@@ -262,7 +264,14 @@ class _Drafting:
             found = self._external[key] = len(self._pins)
             self._pins.append(Pin(asset, canonical, upstream_name, ""))
             self._needed_by.append(short_task(spec.key, name))
+        elif spec.key != asset and _is_own(self._pins[found], self._needed_by[found]):
+            # Another asset has a better claim: only by it may the draft be widened.
+            self._needed_by[found] = short_task(spec.key, name)
         return found
+
+
+def _is_own(pin: Pin, needed_by: str) -> bool:
+    return needed_by.startswith(f"{pin.asset}[")
 
 
 def complete_plan(
@@ -307,10 +316,13 @@ def catalog_snapshot_id(pins: Sequence[Pin]) -> str:
 def _unmaterialized(missing: Sequence[tuple[Pin, str]]) -> InvalidInput:
     pin, needed_by = missing[0]
     more = f" (and {len(missing) - 1} more inputs)" if len(missing) > 1 else ""
+    fix = f"add it to the selection: '{pin.asset} or …', or put + before the asset"
+    if _is_own(pin, needed_by):
+        fix = "run its earlier partitions before it, or with it: --range FIRST..LAST"
     return InvalidInput(
         f"'{needed_by}' reads '{short_task(pin.asset, pin.name)}', which was never materialized "
         f"and is not part of this run{more}",
-        fix=f"add it to the selection: '{pin.asset} or …', or put + before the asset",
+        fix=fix,
         reason="UPSTREAM_NOT_MATERIALIZED",
         details={"inputs": [short_task(p.asset, p.name) for p, _ in missing[:20]]},
     )

@@ -107,7 +107,7 @@ async def _inputs(
     engine: Engine, entity: Entity, run: Run, plan: PlanIndex, index: int
 ) -> tuple[dict[str, InputRef], str]:
     """Pinned inputs: of this run for upstream tasks, of the catalog snapshot for the rest."""
-    if not plan.plan.tasks[index].edges:
+    if not plan.spec(index).deps:
         return {}, ""
 
     def accepted(source: int) -> str:

@@ -80,7 +80,8 @@ class Definitions:
         upstream: dict[str, list[str]] = {key: [] for key in self._catalog.by_key}
         for key in upstream if readers is None else readers:
             edges = self.dependencies(key)
-            upstream[key] = list(dict.fromkeys(edge.upstream for edge in edges))
+            # To its own earlier partitions an asset is no edge of this graph, which knows none.
+            upstream[key] = list(dict.fromkeys(e.upstream for e in edges if e.upstream != key))
         try:
             return AssetGraph(upstream)
         except DefinitionError as error:

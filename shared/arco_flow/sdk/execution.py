@@ -15,13 +15,17 @@ from arco_flow.sdk.resource_set import ResourceSet
 
 if TYPE_CHECKING:
     from arco_flow.sdk.context import AssetContext
+    from arco_flow.sdk.parameters import Parameter
     from arco_flow.sdk.partition_key import PartitionKey
 
 __all__ = [
     "CheckOutcome",
     "ResourceSet",
     "bind_arguments",
+    "collect_input",
+    "element_annotation",
     "input_annotation",
+    "may_be_absent",
     "output_io",
     "refuse_second_output",
     "run_asset",
@@ -175,6 +179,42 @@ def input_annotation(asset: Asset[..., Any], name: str, shape: str) -> object:
         fix="deploy again: the plan was made from another version of this code",
         reason="MISSING_INPUT",
     )
+
+
+def collect_input(
+    asset: Asset[..., Any], name: str, shape: str, values: Mapping[str, object], upstream: str
+) -> dict[str, object]:
+    """{name: what the parameter receives}; {} where there is nothing and its own default stands.
+
+    shape: as in input_annotation. values: of the upstream's partitions by key, in their order.
+    Raises InvalidInput when one value is needed and there is none, or are several.
+    """
+    if shape == "mapping":
+        return {name: dict(values)}
+    if shape == "sequence":
+        return {name: list(values.values())}
+    if len(values) == 1:
+        return {name: next(iter(values.values()))}
+    parameter = next(one for one in asset.parameters if one.name == name)
+    if not values and may_be_absent(parameter):
+        return {} if parameter.kind == "defaulted" else {name: None}
+    raise InvalidInput(
+        f"asset '{asset.key}' has {len(values) or 'no'} partitions of '{upstream}' to read for its "
+        f"parameter '{name}', it needs exactly one",
+        where=str(asset.place),
+        fix=f"{name}: … | None takes None where there is none, {name}: Sequence[…] any number",
+        reason="INPUT_NOT_MATERIALIZED",
+    )
+
+
+def may_be_absent(parameter: Parameter) -> bool:
+    """Whether a parameter can do without a value: by a default of its own, or as None."""
+    from arco_flow.io.annotations import is_open, union_members
+
+    if parameter.kind == "defaulted":
+        return True
+    members = union_members(parameter.annotation)
+    return any(one is None or one is type(None) or is_open(one) for one in members)
 
 
 def element_annotation(annotation: object, shape: str) -> object:

@@ -13,6 +13,7 @@ from arco_flow.domain.partition_mappings import upstream_of
 from arco_flow.domain.partition_sets import PartitionSet
 from arco_flow.sdk.asset import Asset
 from arco_flow.sdk.definitions import Definitions
+from arco_flow.sdk.execution import may_be_absent
 from arco_flow.sdk.resolve import UNFILLED
 
 if TYPE_CHECKING:
@@ -85,8 +86,7 @@ def plan_in_memory(
     graph = _graph(definitions, selected)
     planner.demand_targets(graph.sinks(selected), partition_key)
     for key in reversed(graph.topological_order()):
-        for partition in planner.partitions_of(key):
-            planner.demand_upstream((key, partition))
+        planner.demand_upstream_of(key)
     tasks = [
         (key, part) for key in graph.topological_order() for part in planner.partitions_of(key)
     ]
@@ -118,6 +118,7 @@ class _Planner:
         self.context = context
         self.inputs: dict[Task, dict[Dependency, tuple[Task, ...]]] = {}
         self._demanded: dict[str, set[str]] = {}
+        self._waiting: list[str] = []
 
     def partitions_of(self, key: str) -> list[str]:
         """The demanded partitions of an asset, in the order of its definition."""
@@ -141,7 +142,13 @@ class _Planner:
                 fix="leave partition_key out, or give an asset partitions",
             )
 
-    def demand_upstream(self, task: Task) -> None:
+    def demand_upstream_of(self, key: str) -> None:
+        """What the demanded partitions of an asset read, its own earlier ones among them."""
+        self._waiting = self.partitions_of(key)
+        for partition in self._waiting:  # grows on the way
+            self._demand_upstream((key, partition))
+
+    def _demand_upstream(self, task: Task) -> None:
         asset = self.definitions.asset(task[0])
         found: dict[Dependency, tuple[Task, ...]] = {}
         for edge in self.definitions.dependencies(asset.key):
@@ -155,8 +162,8 @@ class _Planner:
             tasks = tuple((edge.upstream, part) for part in keys)
             if mapped.nonexistent and not all(map(self.given.covers, tasks)):
                 raise _nonexistent(task, edge, mapped.nonexistent)
-            if edge.shape == "value" and edge.parameter and len(tasks) != 1:
-                raise _not_one(task, edge, len(tasks))
+            if edge.shape == "value" and edge.parameter:
+                _require_one(asset, task, edge, len(tasks))
             self._demand(task, edge, tasks)
             found[edge] = tasks
         self.inputs[task] = found
@@ -174,7 +181,10 @@ class _Planner:
                     "so that it is run",
                     reason="MISSING_GIVEN",
                 )
-            self._demanded.setdefault(task[0], set()).add(task[1])
+            demanded = self._demanded.setdefault(task[0], set())
+            if task[0] == reader[0] and task[1] not in demanded:
+                self._waiting.append(task[1])
+            demanded.add(task[1])
 
 
 def _target_key(
@@ -219,10 +229,14 @@ def _nonexistent(task: Task, edge: Dependency, keys: tuple[str, ...]) -> Invalid
     )
 
 
-def _not_one(task: Task, edge: Dependency, count: int) -> InvalidInput:
-    return InvalidInput(
+def _require_one(asset: Asset[..., Any], task: Task, edge: Dependency, count: int) -> None:
+    parameter = next(one for one in asset.parameters if one.name == edge.parameter)
+    if count == 1 or (count == 0 and may_be_absent(parameter)):
+        return
+    raise InvalidInput(
         f"'{short_task(*task)}' has {count} partitions of '{edge.upstream}' to read for its "
         f"parameter '{edge.parameter}', it needs exactly one",
-        fix="ask for a later partition, or take a window as Sequence[T]: upstream[-1:-1]",
+        fix="ask for a later partition, annotate it T | None, or take a window as Sequence[T]: "
+        "upstream[-1:-1]",
         reason="INPUT_NOT_MATERIALIZED",
     )

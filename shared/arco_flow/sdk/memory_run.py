@@ -12,6 +12,7 @@ from arco_flow.sdk.context import AssetContext
 from arco_flow.sdk.execution import (
     CheckOutcome,
     bind_arguments,
+    collect_input,
     refuse_second_output,
     run_asset,
     run_checks,
@@ -22,6 +23,7 @@ from arco_flow.sdk.resource_set import ResourceSet
 
 if TYPE_CHECKING:
     from arco_flow.io.base import IO
+    from arco_flow.sdk.asset import Asset
     from arco_flow.sdk.definitions import Definitions
     from arco_flow.sdk.resolve import Dependency
 
@@ -142,10 +144,10 @@ class MemoryRun:
         runtime: MemoryRuntime,
     ) -> TaskResult:
         asset = self._definitions.asset(task[0])
-        inputs = {
-            edge.parameter: self._input(edge, tasks) for edge, tasks in edges.items()
-            if edge.parameter
-        }  # fmt: skip
+        inputs: dict[str, object] = {}
+        for edge, tasks in edges.items():
+            if edge.parameter:
+                inputs.update(self._input(asset, edge, tasks))
         arguments = bind_arguments(asset, context, inputs, self._resources)
         value = run_asset(asset, arguments)
         if runtime.saved:
@@ -155,13 +157,11 @@ class MemoryRun:
         status = "FAILED" if any(check.blocks for check in checks) else "SUCCEEDED"
         return TaskResult(*task, status, value, checks, context.metadata)
 
-    def _input(self, edge: Dependency, tasks: tuple[Task, ...]) -> Any:
+    def _input(
+        self, asset: Asset[..., Any], edge: Dependency, tasks: tuple[Task, ...]
+    ) -> dict[str, object]:
         values = {task[1]: self._value(task) for task in tasks}
-        if edge.shape == "mapping":
-            return values
-        if edge.shape == "sequence":
-            return list(values.values())
-        return next(iter(values.values()))
+        return collect_input(asset, edge.parameter, edge.shape, values, edge.upstream)
 
     def _value(self, task: Task) -> object:
         found = self.results.get(task)

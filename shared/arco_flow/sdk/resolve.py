@@ -11,8 +11,9 @@ from arco_flow.domain.errors import DefinitionError, InvalidInput, did_you_mean
 from arco_flow.domain.partition_mappings import PartitionMapping, infer_mapping, validate_mapping
 from arco_flow.sdk.compat import annotation_name, is_certain_mismatch
 from arco_flow.sdk.edges import WindowEdge
-from arco_flow.sdk.execution import element_annotation
-from arco_flow.sdk.shapes import Shape, reads_one, shape_of_many
+from arco_flow.sdk.execution import element_annotation, may_be_absent
+from arco_flow.sdk.self_edges import earlier_mapping, reads_earlier_only
+from arco_flow.sdk.shapes import Shape, reads_one, shape_of_many, shape_of_one
 
 if TYPE_CHECKING:
     from arco_flow.sdk.asset import Asset
@@ -62,7 +63,6 @@ class _Resolver:
         taken = {key for _, key in inputs}
         wanted = (self.catalog.require(dep, asset, "deps") for dep in asset.options.deps)
         ordered = sorted(set(wanted) - taken)
-        self._refuse_itself({*taken, *ordered})
         mappings = self._mappings({p.name: key for p, key in inputs}, {*taken, *ordered})
         found = [self._input(parameter, key, mappings) for parameter, key in inputs]
         found += [self._dependency(key, "", mappings.get(key)) for key in ordered]
@@ -95,14 +95,6 @@ class _Resolver:
             fix,
             reason=UNFILLED,
         )
-
-    def _refuse_itself(self, upstream: set[str]) -> None:
-        if self.asset.key in upstream:
-            raise self._refused(
-                "depends on itself",
-                "read the earlier result from where it is stored, or split the asset in two",
-                reason="CYCLE",
-            )
 
     def _mappings(
         self, parameters: Mapping[str, str], keys: set[str]
@@ -152,8 +144,10 @@ class _Resolver:
                 "partitioned",
                 f"{parameter.name}: … = {upstream.name}.out",
             )
-        shape = self._shape(parameter, upstream, found.mapping, is_window=is_window)
+        shape = self._shape(parameter, upstream, found, is_window=is_window)
         self._check_types(parameter, upstream, shape)
+        if upstream is self.asset and shape == "value" and not may_be_absent(parameter):
+            raise self._no_beginning(parameter)
         return Dependency(key, parameter.name, found.mapping, found.is_inferred, shape)
 
     def _dependency(self, key: str, name: str, written: PartitionMapping | None) -> Dependency:
@@ -164,6 +158,12 @@ class _Resolver:
         except InvalidInput as error:
             raise self._refused(f"its partitions and those of '{key}': {error.message}",
                                 error.fix) from None  # fmt: skip
+        if key == self.asset.key and not reads_earlier_only(mapping, own):
+            raise self._refused(
+                "depends on itself, and not on earlier partitions alone",
+                earlier_mapping(name or key, own),
+                reason="CYCLE",
+            )
         return Dependency(key, name, mapping, written is None)
 
     def _check_has_value(self, parameter: Parameter, upstream: Asset[..., Any]) -> None:
@@ -178,13 +178,19 @@ class _Resolver:
         self,
         parameter: Parameter,
         upstream: Asset[..., Any],
-        mapping: PartitionMapping,
+        edge: Dependency,
         *,
         is_window: bool,
     ) -> Shape:
-        own = self.asset.partitions
-        if not is_window and reads_one(mapping, upstream.partitions, own):
-            return "value"
+        if not is_window and reads_one(edge.mapping, upstream.partitions, self.asset.partitions):
+            # A window of one holds none before the first partition: a sequence can say so.
+            may_hold_none = not edge.is_inferred and edge.mapping.kind in (
+                "time_window",
+                "dimensions",
+            )
+            if not may_hold_none:
+                return "value"
+            return shape_of_one(parameter.annotation, upstream.return_annotation)
         shape = shape_of_many(parameter.annotation, "sequence" if is_window else "mapping")
         if shape is None:
             raise self._refused(
@@ -209,6 +215,16 @@ class _Resolver:
             f"deps=[{upstream.name}] for the order alone"
             if produced is type(None)
             else f"{parameter.name}: {_mended(produced, shape)}",
+            reason="TYPE_MISMATCH",
+        )
+
+    def _no_beginning(self, parameter: Parameter) -> DefinitionError:
+        name = parameter.name
+        shown = annotation_name(parameter.annotation)
+        return self._refused(
+            f"parameter '{name}' is {shown}, but the first partition has no earlier one to read",
+            f"{name}: {shown} | None, or a default ({name}: {shown} = …), or "
+            f"{name}: Sequence[{shown}], which is empty then",
             reason="TYPE_MISMATCH",
         )
 

@@ -99,6 +99,24 @@ def _one_of_dimension(
     return reads_one(infer_mapping(upstream, part), upstream, part)
 
 
+def shape_of_one(annotation: object, produced: object) -> Shape:
+    """The shape in which a parameter takes at most one partition of what returns `produced`.
+
+    A "sequence" or "mapping" when the annotation holds such values and can be none itself.
+    """
+    from arco_flow.io.annotations import is_open
+    from arco_flow.sdk.compat import is_certain_mismatch
+    from arco_flow.sdk.execution import element_annotation
+
+    shape = shape_of_many(annotation, "value")
+    if shape in (None, "value") or is_open(produced):
+        return "value"
+    element = element_annotation(annotation, shape)
+    fits = not is_certain_mismatch(produced, element)
+    is_many = element == produced or (fits and is_certain_mismatch(produced, annotation))
+    return shape if is_many else "value"
+
+
 def shape_of_many(annotation: object, default: Shape = "mapping") -> Shape | None:
     """The shape in which a parameter takes several partitions; None when it can take only one.
 

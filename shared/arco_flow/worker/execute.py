@@ -29,7 +29,13 @@ from arco_flow.io.commit import CommitMarker, marker_of, write_commit
 from arco_flow.io.registry import load_value, register_io, save_value
 from arco_flow.ports.objects import Objects
 from arco_flow.sdk.context import AssetContext
-from arco_flow.sdk.execution import CheckOutcome, bind_arguments, run_asset, run_checks
+from arco_flow.sdk.execution import (
+    CheckOutcome,
+    bind_arguments,
+    collect_input,
+    run_asset,
+    run_checks,
+)
 from arco_flow.sdk.signals import Failure
 from arco_flow.worker.callbacks import utc_now
 from arco_flow.worker.code import AssetCode, Code
@@ -145,7 +151,9 @@ class Execution:
             refs = payload.inputs
             if payload.inputs_object:
                 refs = {**refs, **self._stored_refs(payload.inputs_object)}
-            inputs = {name: self._input(code, name, ref) for name, ref in refs.items() if name}
+            inputs: dict[str, object] = {}
+            for name, ref in refs.items():
+                inputs.update(self._input(code, name, ref))
             self._meter.load_ms = _since(begun)
             return inputs
 
@@ -155,15 +163,8 @@ class Execution:
             raise NotFound("the list of this attempt's inputs is gone", where=key)
         return msgspec.json.decode(stored.data, type=dict[str, InputRef])
 
-    def _input(self, code: AssetCode, name: str, ref: InputRef) -> object:
+    def _input(self, code: AssetCode, name: str, ref: InputRef) -> dict[str, object]:
         type_ = code.input_type(name, ref.shape)
-        if ref.shape == "value" and len(ref.versions) != 1:
-            raise NotFound(
-                f"input '{name}' has {len(ref.versions)} versions of '{ref.asset}' to read, "
-                "it needs exactly one",
-                fix=f"materialize '{ref.asset}' first",
-                reason="INPUT_NOT_MATERIALIZED",
-            )
         values = {
             shown: load_value(
                 self._around.objects,
@@ -173,9 +174,7 @@ class Execution:
             )
             for shown, partition, attempt_id in ref.versions
         }
-        if ref.shape == "mapping":
-            return values
-        return list(values.values()) if ref.shape == "sequence" else next(iter(values.values()))
+        return collect_input(code.asset, name, ref.shape, values, ref.asset)
 
     def _keep(self, value: object, io: str) -> None:
         """Check the value and write its files; the marker comes at the end of the attempt."""
