@@ -1,0 +1,523 @@
+"""Bad surroundings and hostile user code, against whole planes: no crash, no hang, no half a thing.
+
+What the tests do to a disk is real: as root on Linux it is a small or a read-only file system of
+its own; elsewhere it is permissions, and a limit on the size of files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from arco_flow.domain.manifest import manifest_bytes
+from arco_flow.engine.views import DeployOutcome, LogPage, RunView
+from arco_flow.sdk.discovery import load_definitions
+from e2e.bad_input import command, differences, durable_state
+from e2e.harness import PlaneUnderTest, running_plane, write_module
+
+SMALL = """
+    from arco_flow import asset
+
+    @asset(namespace="t")
+    def small() -> int:
+        return 1
+
+    @asset(namespace="t")
+    def large() -> bytes:
+        return b"x" * 3_000_000
+"""
+RUN_SMALL = ("run", "t.small", "-t", "shop.py")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project that was run once, so that there is a state which must not be hurt."""
+    write_module(tmp_path, "shop", SMALL)
+    command(tmp_path, *RUN_SMALL, code=0)
+    return tmp_path
+
+
+# -- the disk ---------------------------------------------------------------------------------
+
+
+def _mount(*arguments: str) -> bool:
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        return False
+    return subprocess.run(["mount", *arguments], capture_output=True).returncode == 0
+
+
+@contextmanager
+def _scarce_disk(state: Path, how: str) -> Iterator[bool]:
+    """A state folder on a small file system of its own; False where none can be mounted, and a
+    limit on the size of files has to stand for it."""
+    state.mkdir()
+    mounted = how == "small disk" and _mount("-t", "tmpfs", "-o", "size=2m", "tmpfs", str(state))
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(state)], check=True)
+
+
+@contextmanager
+def _read_only(folder: Path) -> Iterator[None]:
+    """Inside, nothing below the folder can be written."""
+    if _mount("--bind", str(folder), str(folder)):
+        assert _mount("-o", "remount,ro,bind", str(folder))
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+        return
+    folders = [Path(path) for path, _, _ in os.walk(folder)]
+    for path in folders:
+        path.chmod(0o500)
+    try:
+        yield
+    finally:
+        for path in folders:
+            path.chmod(0o700)
+
+
+SCARCE = pytest.mark.parametrize("how", ["small disk", "limit of file size"])
+
+
+@SCARCE
+def test_a_disk_without_room_refuses_a_deployment_whole_and_serves_again_with_room(
+    tmp_path: Path, how: str
+) -> None:
+    write_module(tmp_path, "shop", SMALL)
+    state = tmp_path / ".arco-flow"
+    with _scarce_disk(state, how) as small:
+        command(tmp_path, "deploy", "shop.py", code=0)
+        before = durable_state(state)
+        write_module(tmp_path, "shop", SMALL.replace("return 1", "return 2"))
+        if small:
+            _fill(state / "filler")
+        told = command(
+            tmp_path, "deploy", "shop.py", code=3, file_bytes=None if small else 8_000
+        ).stderr
+        what, where, fix = told.splitlines()
+        if small:
+            assert what.startswith("error: the disk is full (")
+            assert fix == "  fix: free some space; the next call works again by itself"
+        else:
+            assert what == "error: the disk answered with an error (disk I/O error)"
+            assert fix == "  fix: check the disk, its cable or its mount"
+        assert where.startswith(f"  at {state}/")
+        (state / "filler").unlink(missing_ok=True)
+        assert differences(before, durable_state(state)) == []
+        command(tmp_path, *RUN_SMALL, code=0)
+
+
+def _fill(path: Path) -> None:
+    """Write until not one byte more has room."""
+    with path.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            with contextlib.suppress(OSError):
+                while file.write(b"\0" * size) == size:
+                    pass
+
+
+@SCARCE
+def test_an_output_without_room_fails_its_task_and_leaves_no_version(
+    tmp_path: Path, how: str
+) -> None:
+    write_module(tmp_path, "shop", SMALL)
+    state = tmp_path / ".arco-flow"
+    with _scarce_disk(state, how) as small:
+        arguments = ["run", "t.large", "-t", "shop.py", "--json"]
+        limit = None if small else 1_000_000
+        run = json.loads(command(tmp_path, *arguments, code=1, file_bytes=limit).stdout)
+        task = run["tasks"][0]
+        assert (task["state"], task["error"]["category"]) == ("FAILED", "INFRASTRUCTURE")
+        what, where, fix = task["error"]["message"].splitlines()
+        if small:
+            assert what == "the disk is full (No space left on device)"
+            assert fix == "  fix: free some space; the next call works again by itself"
+        else:
+            assert what == "the file would be larger than this user may write (File too large)"
+            assert fix == "  fix: raise the limit with `ulimit -f`"
+        assert where.startswith(f"  at {state}/objects/")
+        kept = [place for place in durable_state(state) if "/versions/" in place]
+        assert kept == [], "no half a version"
+        command(tmp_path, *RUN_SMALL, code=0)
+
+
+def test_a_read_only_state_folder_is_told_and_left_alone(project: Path) -> None:
+    state = project / ".arco-flow"
+    before = durable_state(state)
+    with _read_only(state):
+        for arguments in (("runs",), RUN_SMALL):
+            told = command(project, *arguments, code=3).stderr
+            assert told.startswith("error: the folder is read-only (")
+            assert f"  at {state}" in told
+            assert told.endswith("  fix: make it writable for this user, or choose another one\n")
+    assert durable_state(state) == before
+    command(project, *RUN_SMALL, code=0)
+
+
+def test_a_read_only_project_folder_is_told_before_anything_is_begun(tmp_path: Path) -> None:
+    write_module(tmp_path, "shop", SMALL)
+    with _read_only(tmp_path):
+        command(tmp_path, "validate", "shop.py", code=0)
+        told = command(tmp_path, "deploy", "shop.py", code=3).stderr
+        assert told.startswith("error: the folder is read-only (")
+        told = command(tmp_path, "init", "new", code=1).stderr
+        assert told.endswith("  fix: check the path, and who may write there\n")
+    assert not (tmp_path / ".arco-flow").exists()
+
+
+def test_an_object_folder_that_can_not_be_written_changes_no_catalog(project: Path) -> None:
+    state = project / ".arco-flow"
+    before = durable_state(state)
+    write_module(project, "shop", SMALL.replace("return 1", "return 2"))
+    with _read_only(state / "objects"):
+        told = command(project, "deploy", "shop.py", code=3).stderr
+        assert told.startswith("error: the folder is read-only (")
+        assert f"  at {state / 'objects'}" in told
+        command(project, "status", code=0)
+    assert durable_state(state) == before
+    command(project, *RUN_SMALL, code=0)
+
+
+def test_a_file_where_the_object_folder_should_be(project: Path) -> None:
+    objects = project / ".arco-flow" / "objects"
+    shutil.rmtree(objects)
+    objects.write_text("in the way")
+    told = command(project, "runs", code=3).stderr
+    assert told.startswith("error: a file is where a folder should be (")
+    assert told.endswith("  fix: move it away, or restore the folder\n")
+
+
+# -- damaged state ----------------------------------------------------------------------------
+
+DAMAGED = "  fix: restore the folder from a copy, or start a new one\n"
+
+
+def _garbage(database: Path) -> None:
+    database.write_bytes(b"this is no database " * 500)
+
+
+def _cut(database: Path) -> None:
+    database.write_bytes(database.read_bytes()[:5000])
+
+
+def _scramble(database: Path) -> None:
+    raw = database.read_bytes()
+    database.write_bytes(raw[:4096] + b"\xa5" * (len(raw) - 4096))
+
+
+@pytest.mark.parametrize("damage", [_garbage, _cut, _scramble])
+def test_a_damaged_database_is_told_and_not_made_anew(project: Path, damage: object) -> None:
+    database = project / ".arco-flow" / "arco.db"
+    whole = database.read_bytes()
+    assert callable(damage)
+    damage(database)
+    damaged = database.read_bytes()
+    for arguments in (("runs",), RUN_SMALL):
+        told = command(project, *arguments, code=3).stderr
+        assert told.startswith("error: the database file is damaged (")
+        assert told.endswith(f"  at {database}\n{DAMAGED}")
+    assert database.read_bytes() == damaged, "what can perhaps be rescued is not overwritten"
+    database.write_bytes(whole)
+    command(project, *RUN_SMALL, code=0)
+
+
+def test_a_database_of_another_program_and_one_of_a_later_release(project: Path) -> None:
+    database = project / ".arco-flow" / "arco.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    told = command(project, "runs", code=1).stderr
+    assert told == (
+        "error: the database has schema version 99; this release works on 1\n"
+        f"  at {database}\n  fix: use the release that wrote it, or choose another folder\n"
+    )
+    database.unlink()
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    told = command(project, "runs", code=1).stderr
+    assert told == (
+        f"error: the database was not made by Arco Flow\n  at {database}\n"
+        "  fix: choose another folder\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["{broken", "", '{"tenant":"zz","attempts":"zz","api":"zz"}',
+             '{"tenant":"00","attempts":"00","api":"00"}']
+)  # fmt: skip
+def test_damaged_secrets_are_told_and_not_replaced(project: Path, text: str) -> None:
+    """New ones would give every run key another run."""
+    secrets = project / ".arco-flow" / "secrets.json"
+    secrets.write_text(text)
+    told = command(project, *RUN_SMALL, code=3).stderr
+    assert told.startswith("error: the plane's secrets can not be read: ")
+    assert told.endswith(
+        f"  at {secrets}\n  fix: restore the file, or start over with an empty state folder\n"
+    )
+    assert secrets.read_text() == text
+
+
+# -- user code --------------------------------------------------------------------------------
+
+HOSTILE = """
+    import os, shutil, signal, sys, tempfile
+    from pathlib import Path
+    from arco_flow import AssetContext, asset
+
+    @asset(namespace="t")
+    def floods_stdout() -> int:
+        line = b"x" * 999 + b"\\n"
+        for _ in range(100):
+            os.write(1, line * 1000)
+        return 1
+
+    @asset(namespace="t")
+    def returns_an_object():
+        return object()
+
+    @asset(namespace="t")
+    def returns_nan() -> float:
+        return float("nan")
+
+    @asset(namespace="t")
+    def returns_itself() -> list:
+        value = []
+        value.append(value)
+        return value
+
+    @asset(namespace="t")
+    def prints_bytes() -> int:
+        os.write(1, b"caf\\xe9 \\xff\\xfe\\n")
+        return 1
+
+    @asset(namespace="t")
+    def prints_half_a_pair(context: AssetContext) -> int:
+        context.progress(50, "\\ud800")
+        context.log.info("log \\ud800")
+        print("print \\ud800")
+        return 1
+
+    @asset(namespace="t")
+    def closes_stdout() -> int:
+        os.close(1)
+        os.close(2)
+        sys.stdout = None
+        return 1
+
+    @asset(namespace="t")
+    def exits_at_once() -> int:
+        os._exit(7)
+
+    @asset(namespace="t")
+    def exits() -> int:
+        sys.exit(5)
+
+    @asset(namespace="t")
+    def is_killed() -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @asset(namespace="t")
+    def interrupts() -> int:
+        raise KeyboardInterrupt
+
+    @asset(namespace="t")
+    def recurses() -> int:
+        def deeper():
+            return deeper()
+        return deeper()
+
+    @asset(namespace="t")
+    def loses_its_folder() -> int:
+        folder = tempfile.mkdtemp()
+        os.chdir(folder)
+        shutil.rmtree(folder)
+        return 1
+
+    @asset(namespace="t")
+    def raises_the_unreadable() -> int:
+        with Path(__file__).with_name("tries").open("a") as file:
+            file.write("x")
+        class Mute(Exception):
+            def __str__(self):
+                raise RuntimeError("no text")
+        raise Mute()
+
+    @asset(namespace="t")
+    def raises_half_a_pair() -> int:
+        raise ValueError("half: \\ud800")
+
+    @asset(namespace="t")
+    def raises_a_novel() -> int:
+        raise ValueError("z" * 5_000_000)
+
+    @asset(namespace="t")
+    def neighbour() -> str:
+        print("stdout is mine again")
+        return os.getcwd()
+"""
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaneUnderTest]:
+    """One worker for all, so that what one attempt breaks would hurt the next."""
+    folder = tmp_path_factory.mktemp("hostile")
+    write_module(folder / "code", "shop", HOSTILE)
+    with running_plane(folder, workers=1) as plane:
+        plane.deploy(folder / "code" / "shop.py")
+        yield plane
+
+
+def run_one(plane: PlaneUnderTest, name: str) -> RunView:
+    return plane.wait(plane.request(f"t.{name}").run_id, 30)
+
+
+def printed(plane: PlaneUnderTest, run: RunView) -> list[str]:
+    page = plane.client.get(f"/runs/{run.run_id}/logs", LogPage)
+    return [line.message for line in page.lines if line.stream != "error"]
+
+
+FAILURES: dict[str, tuple[str, str]] = {
+    "returns_an_object": (
+        "USER_CODE",
+        "'t.returns_an_object' returned object, which the IO 'json' can not store: object is no "
+        "JSON value at `$`\n  at IO 'json'",
+    ),
+    "returns_nan": (
+        "USER_CODE",
+        "'t.returns_nan' returned float, which the IO 'json' can not store: nan at `$` has no JSON "
+        "form\n  at IO 'json', chosen by the return annotation float\n  fix: replace it by None",
+    ),
+    "returns_itself": (
+        "USER_CODE",
+        "'t.returns_itself' returned list, which the IO 'json' can not store: nested deeper than",
+    ),
+    "exits_at_once": ("INFRASTRUCTURE", "worker process exited with code 7"),
+    "exits": ("USER_CODE", "SystemExit: user code called exit(5)"),
+    "is_killed": (
+        "INFRASTRUCTURE",
+        "worker process exited with signal 9 (killed; out of memory?)",
+    ),
+    "interrupts": ("USER_CODE", "KeyboardInterrupt"),
+    "recurses": ("USER_CODE", "RecursionError: maximum recursion depth exceeded"),
+    "raises_the_unreadable": (
+        "USER_CODE",
+        "Mute: its text can not be read: its __str__ raises RuntimeError",
+    ),
+    "raises_half_a_pair": ("USER_CODE", "ValueError: half: ?"),
+    "raises_a_novel": ("USER_CODE", "ValueError: zzz"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_code_that_fails_fails_once_with_a_reason_and_leaves_no_version(
+    hostile: PlaneUnderTest, name: str
+) -> None:
+    category, message = FAILURES[name]
+    run = run_one(hostile, name)
+    task = run.tasks[0]
+    assert (run.state, task.state, task.attempt) == ("FAILED", "FAILED", 1)
+    assert task.error is not None
+    assert (task.error["category"], task.error["message"][: len(message)]) == (category, message)
+    assert len(task.error["message"]) < 10_000
+    assert hostile.pointer(f"t.{name}") is None
+    assert hostile.committed_versions(f"t.{name}") == []
+    _neighbour_is_well(hostile)
+
+
+def _neighbour_is_well(plane: PlaneUnderTest) -> None:
+    """The next attempt of the same worker, or of its successor, begins as the first one did."""
+    run = run_one(plane, "neighbour")
+    assert run.state == "SUCCEEDED", run.tasks[0].error
+    assert printed(plane, run) == ["stdout is mine again"]
+
+
+def test_the_code_of_an_attempt_that_can_not_be_told_runs_once(hostile: PlaneUnderTest) -> None:
+    tries = hostile.folder / "code" / "tries"
+    tries.unlink(missing_ok=True)
+    assert run_one(hostile, "raises_the_unreadable").state == "FAILED"
+    _neighbour_is_well(hostile)
+    assert tries.read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["closes_stdout", "loses_its_folder"])
+def test_what_an_attempt_does_to_its_process_is_gone_for_the_next(
+    hostile: PlaneUnderTest, name: str
+) -> None:
+    assert run_one(hostile, name).state == "SUCCEEDED"
+    _neighbour_is_well(hostile)
+
+
+def test_what_is_no_text_is_shown_with_marks_in_its_place(hostile: PlaneUnderTest) -> None:
+    run = run_one(hostile, "prints_bytes")
+    assert run.state == "SUCCEEDED"
+    assert printed(hostile, run) == ["caf\ufffd \ufffd\ufffd"]
+    run = run_one(hostile, "prints_half_a_pair")
+    assert run.state == "SUCCEEDED"
+    assert printed(hostile, run) == ["log ?", "print \\ud800"]
+
+
+def test_a_hundred_megabytes_of_output_are_cut_with_a_word_and_hurt_nothing(
+    hostile: PlaneUnderTest,
+) -> None:
+    run = run_one(hostile, "floods_stdout")
+    assert run.state == "SUCCEEDED"
+    attempt = run.tasks[0].attempt_id
+    chunks = [m for m in hostile.objects.list("", limit=100_000) if attempt in m.key]
+    chunks = [m for m in chunks if m.key.endswith(".ndjson")]
+    assert 60 * 2**20 < sum(meta.size for meta in chunks) <= 65 * 2**20
+    last = hostile.objects.get(chunks[-1].key)
+    assert last is not None
+    line = json.loads(last.data.splitlines()[-1])
+    assert line["message"] == "log truncated: one attempt keeps at most 67108864 bytes"
+    for meta in chunks:
+        os.unlink(hostile.objects.local_path(meta.key) or "")
+    _neighbour_is_well(hostile)
+
+
+# -- code that is nowhere ---------------------------------------------------------------------
+
+
+def test_code_whose_folder_is_gone_fails_its_tasks_and_is_run_again_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    code = tmp_path / "code"
+    write_module(code, "shop", HOSTILE)
+    with running_plane(tmp_path, workers=1) as plane:
+        plane.deploy(code / "shop.py")
+        _neighbour_is_well(plane)
+        shutil.move(code, tmp_path / "moved")
+        task = run_one(plane, "neighbour").tasks[0]
+        assert task.error is not None
+        assert (task.state, task.error["category"]) == ("FAILED", "CONFIGURATION")
+        assert task.error["message"] == (
+            f"the folder of the code is gone: {code}\n"
+            "  fix: bring it back, or deploy the code from where it is now"
+        )
+        plane.deploy(tmp_path / "moved" / "shop.py")
+        _neighbour_is_well(plane)
+
+
+def test_a_deployment_that_does_not_say_where_its_code_is(tmp_path: Path) -> None:
+    path = write_module(tmp_path, "shop", SMALL)
+    raw = manifest_bytes(load_definitions(str(path)).manifest())
+    with running_plane(tmp_path, workers=1) as plane:
+        plane.client.post("/deployments", DeployOutcome, raw)
+        task = run_one(plane, "small").tasks[0]
+        assert task.error is not None
+        assert task.error["message"] == (
+            "the deployment does not say where its code is\n"
+            "  fix: deploy it with `arco-flow deploy`, which says it"
+        )
+        plane.deploy(path)
+        assert run_one(plane, "small").state == "SUCCEEDED"
