@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
+from arco_flow.adapters.memory.faults import Faults
 from arco_flow.domain.errors import TooLarge
 from arco_flow.domain.ids import run_entity
-from arco_flow.domain.manifest import Manifest
+from arco_flow.domain.manifest import Manifest, TimeoutsSpec
+from arco_flow.domain.run import decode_run
 from arco_flow.engine.cancel_run import cancel_run
 from arco_flow.engine.dispatch import dispatch
+from arco_flow.engine.timer_ingest import ingest_timer
 from engine.invariants import check, history_of
 from engine.shapes import manifest_of
-from engine.workers import Worker
-from engine.world import SCOPE, SECONDS, World
+from engine.workers import Worker, silent, survive
+from engine.world import SCOPE, SECONDS, Instance, World
 
 KEYS = [f"k{number:02}" for number in range(40)]
 
@@ -91,3 +96,122 @@ async def test_a_run_of_the_largest_size_ends_in_one_commit_that_the_store_takes
     assert view.task_counts.keys() <= {"FAILED", "SKIPPED", "CANCELLED"}
     reasons = {task.reason for task in view.tasks[1:]}
     assert reasons == {"upstream_failed: t.a" if ending == "failed" else "cancelled: t.a"}
+
+
+# -- races within one call ---------------------------------------------------------------------
+
+
+class Meanwhile(Faults):
+    """Lets something else happen in the middle of the next call of a site."""
+
+    def __init__(self) -> None:
+        self.site = ""
+        self.work: Callable[[], Awaitable[object]] | None = None
+
+    def during(self, site: str, work: Callable[[], Awaitable[object]]) -> None:
+        self.site, self.work = site, work
+
+    async def pause(self, site: str) -> None:
+        work = self.work
+        if site == self.site and work is not None:
+            self.work = None
+            await work()
+
+
+def by_another_process(world: World, worker: Worker) -> Callable[[], Awaitable[object]]:
+    """The worker's result, taken by a process that nobody else is talking to."""
+
+    async def succeed() -> None:
+        world.instances = [Instance("another", world.fresh_engine())]
+        await worker.succeed()
+
+    return succeed
+
+
+async def test_a_heartbeat_that_replaces_the_one_being_folded_is_not_lost() -> None:
+    meanwhile = Meanwhile()
+    world = World(faults=meanwhile)
+    await world.deploy(manifest_of({"a": []}, timeouts=TimeoutsSpec(heartbeat_ms=10_000)))
+    run = await world.request()
+    await world.tasks.run_due()
+    entity = str(run_entity(SCOPE, run.run_id))
+    worker = Worker(world, world.envelopes[0])
+    await worker.started()
+    await world.run_for(2 * SECONDS)
+    await worker.heartbeat()
+
+    async def later() -> None:
+        world.clock.advance(7 * SECONDS)
+        await worker.heartbeat()
+
+    meanwhile.during("store.commit", later)
+    await dispatch(world.engine, entity)
+    assert [item.event_id for item in await world.store.inbox(entity, 10)] == [
+        f"{worker.envelope.attempt_id}:heartbeat"
+    ]
+    await world.run_for(6 * SECONDS)
+    view = await world.view(run.run_id)
+    assert view.state == "RUNNING", "thirteen seconds after the first, six after the last"
+
+
+async def test_a_report_folded_inline_that_loses_a_race_is_posted_and_not_lost() -> None:
+    meanwhile = Meanwhile()
+    world = World(faults=meanwhile)
+    await world.deploy(manifest_of({"a": [], "b": []}))
+    run = await world.request()
+    await world.tasks.run_due()
+    first, second = (Worker(world, envelope) for envelope in world.envelopes)
+    world.clock.advance(5 * SECONDS)
+    meanwhile.during("store.commit", by_another_process(world, first))
+    await second.succeed()
+    waiting = await world.store.inbox(str(run_entity(SCOPE, run.run_id)), 10)
+    assert [item.event_id.split(":")[0] for item in waiting] == [second.envelope.attempt_id]
+    await world.settle()
+    assert (await world.view(run.run_id)).state == "SUCCEEDED"
+    check(await history_of(world))
+
+
+async def test_promotions_that_lose_a_race_are_posted_and_not_lost() -> None:
+    meanwhile = Meanwhile()
+    world = World(faults=meanwhile)
+    keys = {"kind": "static", "keys": ["k1", "k2"]}
+    await world.deploy(manifest_of({"a": []}, partitions=keys))
+    await world.request(partitions=["k1"])
+    await world.request(partitions=["k2"])
+    await world.tasks.run_due()
+    first, second = (Worker(world, envelope) for envelope in world.envelopes)
+    world.clock.advance(5 * SECONDS)
+    meanwhile.during("store.rows", by_another_process(world, first))
+    await second.succeed()
+    await world.settle()
+    check(await history_of(world))
+
+
+async def test_a_timer_of_an_older_generation_costs_no_commit() -> None:
+    world = World()
+    await world.deploy(manifest_of({"a": []}))
+    run = await world.request()
+    await world.tasks.run_due()
+    await Worker(world, world.envelopes[0]).started()
+    await world.run_for(2 * SECONDS)
+    entity = str(run_entity(SCOPE, run.run_id))
+    before = await world.store.load(entity)
+    await ingest_timer(world.engine, entity, 1)
+    assert await world.store.load(entity) == before
+    assert decode_run(before.state).timer_generation == 2
+
+
+async def test_a_timer_that_comes_early_is_armed_again_for_its_time() -> None:
+    world = World(behaviour=survive(silent))
+    await world.deploy(manifest_of({"a": []}, timeouts=TimeoutsSpec(heartbeat_ms=60_000)))
+    run = await world.request()
+    await world.run_for(5 * SECONDS)
+    entity = str(run_entity(SCOPE, run.run_id))
+    due_ms = (await world.store.load(entity)).timer_ms
+    await ingest_timer(world.engine, entity, 2)
+    head = await world.store.load(entity)
+    assert head.timer_ms >= due_ms
+    assert decode_run(head.state).timer_generation == 3
+    assert (await world.view(run.run_id)).state == "RUNNING"
+    await world.settle()
+    assert (await world.view(run.run_id)).state == "FAILED"

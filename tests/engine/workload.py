@@ -56,9 +56,9 @@ def stormy_world(seed: int) -> World:
         workers.good: 8.0,
         workers.deaf: chance.choice([0, 1]),
         workers.failing: chance.choice([0, 1, 4]),
-        workers.silent: chance.choice([0, 1]),
+        workers.silent: chance.choice([0, 1, 4]),
         workers.dead: chance.choice([0, 0.5]),
-        workers.late: chance.choice([0, 1]),
+        workers.late: chance.choice([0, 1, 4]),
         workers.overtaking: chance.choice([0, 1]),
         workers.double: chance.choice([0, 2]),
         workers.racing: chance.choice([0, 2]),
@@ -67,8 +67,8 @@ def stormy_world(seed: int) -> World:
         callback_base_url="http://plane.test",
         max_in_flight=chance.choice([1, 2, 200]),
         cancel_grace_ms=chance.choice([1_000, 10_000]),
-        quiet_ms=chance.choice([0, 100, 1000]),
-        wake_ms=chance.choice([100, 1000]),
+        quiet_ms=chance.choice([0, 1000, 60_000]),
+        wake_ms=chance.choice([100, 1000, 5000]),
     )
     return World(
         seed,
@@ -79,6 +79,7 @@ def stormy_world(seed: int) -> World:
         timing=Timings(random.Random(f"queue {seed}")),
         skews_ms=chance.choice([(0,), (0, 3 * SECONDS, -3 * SECONDS)]),
         drains=chance.choice([1, 3]),
+        grain_ms=chance.choice([1, 100, 1000]),
     )
 
 

@@ -164,7 +164,8 @@ class World:
     """The plane, its queue, its workers and its callers.
 
     behaviour: what a worker does with an envelope; it runs beside everything else.
-    drains: how many deliveries of the queue run at a time.
+    drains: how many deliveries of the queue run at a time. grain_ms: jobs wake at multiples of
+    it, so that a coarse one makes much happen at the same moment.
     """
 
     def __init__(
@@ -178,6 +179,7 @@ class World:
         timing: Timing = punctual,
         skews_ms: tuple[int, ...] = (),
         drains: int = 1,
+        grain_ms: int = 1,
     ) -> None:
         self.chance = random.Random(seed)
         self.clock = VirtualClock()
@@ -188,6 +190,7 @@ class World:
         self.settings = settings or Settings(callback_base_url="http://plane.test")
         self.behaviour = behaviour
         self.drains = drains
+        self.grain_ms = grain_ms
         self.answers: list[Answer] = []
         self.sent: list[Sent] = []
         self.stopped: set[str] = set()
@@ -301,7 +304,8 @@ class World:
         """Wait in virtual time; for jobs that were spawned."""
         wakened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._order += 1
-        entry = (self.now_ms + ms, self.chance.random(), self._order, wakened)
+        at_ms = -(-(self.now_ms + ms) // self.grain_ms) * self.grain_ms
+        entry = (at_ms, self.chance.random(), self._order, wakened)
         heapq.heappush(self._agenda, entry)
         self._awake -= 1
         await wakened
