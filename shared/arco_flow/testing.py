@@ -125,14 +125,16 @@ def materialize_to_memory(
 
     selection: which of them to run, by default all; assets, keys, or an expression such as
     `"+sales.revenue"`. The selected assets that no other selected one reads are made for
-    `partition_key`; upstream of them whatever partitions their mappings ask for.
+    `partition_key`; upstream of them whatever partitions their mappings ask for. A value reaches
+    its readers as their annotations ask, as if they had loaded it; no file is written.
     given: values instead of running: {asset: value} for all its partitions,
-    {(asset, partition): value} for one. resources outweigh those of the definitions.
+    {(asset, partition): value} for one; what no file could hold (a mock) is given as it is.
+    resources outweigh those of the definitions.
     now decides which time partitions exist, dynamic which dynamic ones (by definition's name).
     raise_on_error False keeps an asset's exception in the result. Nothing is retried.
 
     Raises DefinitionError for wrong definitions, InvalidInput for a missing or unknown partition
-    and for an input that is neither run nor given.
+    and for an input that is neither run nor given, and for a value that its IO would refuse.
     """
     values = Given(given or {})
     listed = _listed(assets)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
@@ -27,6 +28,11 @@ from arco_flow.testing import build_context, materialize_to_memory
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 days = DailyPartitions("2026-01-01")
+
+
+@dataclass
+class Columns:
+    n: list[int]
 
 
 class Shop(Resource):
@@ -301,6 +307,46 @@ def test_mappings_apply_and_a_shifted_one_has_nothing_before_the_first() -> None
     got = materialize_to_memory(assets, partition_key="2026-01-02", now=NOW)
     assert got[listed] == [1.0]
     assert materialize_to_memory(assets, partition_key="2026-01-01", now=NOW)[listed] == []
+
+
+def test_values_are_handed_over_as_a_reader_would_load_them() -> None:
+    import polars as pl
+
+    @asset(key="t.table")
+    def table() -> pl.DataFrame:
+        return pl.DataFrame({"n": [1, 2]})
+
+    @asset(key="t.lazily")
+    def lazily(table: pl.LazyFrame) -> dict[str, list[int]]:
+        return table.select("n").collect().to_dict(as_series=False)
+
+    @asset(key="t.typed")
+    def typed(lazily: Columns) -> int:
+        return sum(lazily.n)
+
+    got = materialize_to_memory([table, lazily, typed])
+    assert got[typed] == 3
+    assert isinstance(got[table], pl.DataFrame)
+    assert materialize_to_memory(typed, given={lazily: {"n": [5]}})[typed] == 5
+
+
+def test_a_value_that_could_not_be_stored_is_refused_when_it_is_read_unless_a_test_gives_it() -> (
+    None
+):
+    class Session:
+        pass
+
+    @asset(key="t.session")
+    def session() -> object:
+        return Session()
+
+    @asset(key="t.reader")
+    def reader(session: object) -> str:
+        return type(session).__name__
+
+    with pytest.raises(ArcoError, match=r"'t.session' returned .*Session, which the IO 'json' can"):
+        materialize_to_memory([session, reader])
+    assert materialize_to_memory(reader, given={session: Session()})[reader] == "Session"
 
 
 def test_order_only_dependencies_run_before_when_they_are_part_of_the_run() -> None:

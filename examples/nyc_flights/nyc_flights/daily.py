@@ -29,13 +29,11 @@ def flights(
     """The flights that were to leave on one day.
 
     The parameter asks for a LazyFrame of what was returned as a DataFrame, so that polars reads
-    the day's part of the file and no more. In memory, in tests, it is the DataFrame: `lazy()`.
+    the day's part of the file and no more.
     """
     context.log.info("asking the flight service for %s, try %d", day, context.attempt)
     data.call_service(day, context.attempt)
-    found = (
-        all_flights.lazy().filter(within(day)).with_columns(date=pl.date("year", "month", "day"))
-    )
+    found = all_flights.filter(within(day)).with_columns(date=pl.date("year", "month", "day"))
     flights = found.drop("year", "month", "day").collect()
     cancelled = flights.filter(CANCELLED).height
     context.report(flights=flights.height, cancelled=cancelled)
@@ -65,10 +63,9 @@ def weather(all_weather: pl.LazyFrame, day: PartitionKey, context: AssetContext)
     hours = pl.datetime_range(
         day.window.start, day.window.end, "1h", closed="left", time_zone=ZONE, eager=True
     ).dt.convert_time_zone("UTC")
-    year = all_weather.lazy()
-    stations = year.select("origin").unique()
+    stations = all_weather.select("origin").unique()
     grid = stations.join(pl.LazyFrame({"time_hour": hours}), how="cross")
-    seen = year.filter(within(day)).drop("year", "month", "day", "hour")
+    seen = all_weather.filter(within(day)).drop("year", "month", "day", "hour")
     observed = seen.with_columns(is_observed=True)
     table = grid.join(observed, on=["origin", "time_hour"], how="left").sort("origin", "time_hour")
     found = table.with_columns(pl.col("is_observed").fill_null(value=False)).collect()

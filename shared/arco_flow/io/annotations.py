@@ -71,6 +71,12 @@ def is_open(annotation: object) -> bool:
     )
 
 
+def admits_none(annotation: object) -> bool:
+    """Whether None is a value of the annotation, or the annotation says nothing."""
+    members = union_members(annotation)
+    return any(one is None or one is types.NoneType or is_open(one) for one in members)
+
+
 def is_model(class_: object) -> bool:
     """Whether it is a pydantic model class; pydantic itself is never imported."""
     return isinstance(class_, type) and hasattr(class_, "model_validate")

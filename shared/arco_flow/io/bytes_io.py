@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arco_flow.io.annotations import annotation_name, is_open, union_members
+from arco_flow.io.annotations import admits_none, annotation_name, is_open, union_members
 from arco_flow.io.base import InputSource, OutputInfo, OutputTarget, ValueRefused
 
 DATA_NAME = "data.bin"
@@ -16,27 +16,37 @@ class BytesIO:
 
     def save(self, value: object, target: OutputTarget) -> OutputInfo:
         """Write the bytes. Raises ValueRefused for anything else."""
-        if not isinstance(value, _BYTES):
-            raise ValueRefused(
-                f"'{target.asset}' returned {annotation_name(type(value))}, the IO 'bytes' "
-                "stores bytes",
-                fix="return bytes, or annotate the function with what it really returns",
-            )
-        return OutputInfo.of_files(target.put(DATA_NAME, bytes(value)))
+        return OutputInfo.of_files(target.put(DATA_NAME, _bytes_of(value, target.asset)))
 
     def load(self, source: InputSource, type_: object) -> object:
         """The bytes, as the class that is asked. Raises ValueRefused for another annotation."""
-        data = source.read(source.file())
-        for member in union_members(type_):
-            if member in (bytes, bytearray, memoryview):
-                return member(data)
-            if member is None or is_open(member):
-                return data
-        raise ValueRefused(
-            f"the version of '{source.asset}' is bytes, the parameter asks for "
-            f"{annotation_name(type_)}",
-            fix="annotate the parameter with bytes",
-        )
+        return _as_annotated(source.read(source.file()), type_, source.asset)
+
+
+def convert_bytes(value: object, type_: object, asset: str) -> object:
+    """The bytes as `BytesIO.load` would give them after `save`, without a file."""
+    return _as_annotated(_bytes_of(value, asset), type_, asset)
+
+
+def _bytes_of(value: object, asset: str) -> bytes:
+    if isinstance(value, _BYTES):
+        return bytes(value)
+    raise ValueRefused(
+        f"'{asset}' returned {annotation_name(type(value))}, the IO 'bytes' stores bytes",
+        fix="return bytes, or annotate the function with what it really returns",
+    )
+
+
+def _as_annotated(data: bytes, type_: object, asset: str) -> object:
+    for member in union_members(type_):
+        if member in (bytes, bytearray, memoryview):
+            return member(data)
+        if member is None or is_open(member):
+            return data
+    raise ValueRefused(
+        f"the version of '{asset}' is bytes, the parameter asks for {annotation_name(type_)}",
+        fix="annotate the parameter with bytes",
+    )
 
 
 class NoneIO:
@@ -46,20 +56,29 @@ class NoneIO:
 
     def save(self, value: object, target: OutputTarget) -> OutputInfo:
         """Write nothing. Raises ValueRefused for a value, which would be lost."""
-        if value is not None:
-            raise ValueRefused(
-                f"'{target.asset}' returned {annotation_name(type(value))}, but is declared to "
-                "produce no value (`-> None`), so the value would be lost",
-                fix="annotate the function with what it returns, or return nothing",
-            )
+        _require_none(value, target.asset)
         return OutputInfo()
 
     def load(self, source: InputSource, type_: object) -> object:
         """None. Raises ValueRefused when the annotation leaves no room for None."""
-        members = union_members(type_)
-        if any(member is None or member is type(None) or is_open(member) for member in members):
-            return None
+        return convert_none(None, type_, source.asset)
+
+
+def convert_none(value: object, type_: object, asset: str) -> object:
+    """None as `NoneIO.load` would give it after `save`, without a file."""
+    _require_none(value, asset)
+    if admits_none(type_):
+        return None
+    raise ValueRefused(
+        f"'{asset}' produced no value, the parameter asks for {annotation_name(type_)}",
+        fix="return the value from the upstream asset, or depend on it by `deps=` alone",
+    )
+
+
+def _require_none(value: object, asset: str) -> None:
+    if value is not None:
         raise ValueRefused(
-            f"'{source.asset}' produced no value, the parameter asks for {annotation_name(type_)}",
-            fix="return the value from the upstream asset, or depend on it by `deps=` alone",
+            f"'{asset}' returned {annotation_name(type(value))}, but is declared to produce no "
+            "value (`-> None`), so the value would be lost",
+            fix="annotate the function with what it returns, or return nothing",
         )

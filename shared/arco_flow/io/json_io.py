@@ -27,29 +27,42 @@ class JsonIO:
 
     def save(self, value: object, target: OutputTarget) -> OutputInfo:
         """Write the value. Raises ValueRefused naming the JSON path of what does not fit."""
-        try:
-            data = msgspec.json.encode(_plain(value, "$", 0))
-        except (TypeError, ValueError, OverflowError, UnicodeEncodeError) as error:
-            raise _refused(value, target, error) from error
-        except _Unstorable as error:
-            raise _refused(value, target, error, fix=error.fix) from error
+        data = _encode(value, target.asset)
         rows = len(value) if isinstance(value, list | tuple) else None
         return OutputInfo.of_files(target.put(DATA_NAME, data), row_count=rows)
 
     def load(self, source: InputSource, type_: object) -> object:
         """Parse and convert to the annotation. Raises ValueRefused naming the JSON path."""
         data = source.read(source.file())
-        members = union_members(type_)
-        if type_ is None or any(map(is_open, members)):
-            return msgspec.json.decode(data)
-        if any(frame_kind(member) for member in members):
-            raise _misfit(source, type_, "it is no data frame")
-        try:
-            return msgspec.json.decode(data, type=type_, dec_hook=_build)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise _misfit(source, type_, str(error)) from error
-        except TypeError as error:
-            raise _misfit(source, type_, f"the annotation can not be read: {error}") from error
+        return _decode(data, type_, source.asset, source.prefix + DATA_NAME)
+
+
+def convert_json(value: object, type_: object, asset: str) -> object:
+    """The value as `JsonIO.load` would give it after `save`, without a file."""
+    return _decode(_encode(value, asset), type_, asset, None)
+
+
+def _encode(value: object, asset: str) -> bytes:
+    try:
+        return msgspec.json.encode(_plain(value, "$", 0))
+    except (TypeError, ValueError, OverflowError, UnicodeEncodeError) as error:
+        raise _refused(value, asset, error) from error
+    except _Unstorable as error:
+        raise _refused(value, asset, error, fix=error.fix) from error
+
+
+def _decode(data: bytes, type_: object, asset: str, where: str | None) -> object:
+    members = union_members(type_)
+    if type_ is None or any(map(is_open, members)):
+        return msgspec.json.decode(data)
+    if any(frame_kind(member) for member in members):
+        raise _misfit(asset, type_, "it is no data frame", where)
+    try:
+        return msgspec.json.decode(data, type=type_, dec_hook=_build)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _misfit(asset, type_, str(error), where) from error
+    except TypeError as error:
+        raise _misfit(asset, type_, f"the annotation can not be read: {error}", where) from error
 
 
 class _Unstorable(Exception):
@@ -134,20 +147,17 @@ def _build(type_: Any, value: object) -> object:
     raise ValueError(f"{annotation_name(type_)} can not be built from JSON")
 
 
-def _refused(
-    value: object, target: OutputTarget, error: Exception, fix: str = _MEND
-) -> ValueRefused:
+def _refused(value: object, asset: str, error: Exception, fix: str = _MEND) -> ValueRefused:
     name = "None" if value is None else annotation_name(type(value))
     return ValueRefused(
-        f"'{target.asset}' returned {name}, which the IO 'json' can not store: {error}", fix=fix
+        f"'{asset}' returned {name}, which the IO 'json' can not store: {error}", fix=fix
     )
 
 
-def _misfit(source: InputSource, type_: object, what: str) -> ValueRefused:
+def _misfit(asset: str, type_: object, what: str, where: str | None) -> ValueRefused:
     return ValueRefused(
-        f"the value of '{source.asset}' does not fit the annotation {annotation_name(type_)}: "
-        f"{what}",
-        where=source.prefix + DATA_NAME,
+        f"the value of '{asset}' does not fit the annotation {annotation_name(type_)}: {what}",
+        where=where,
         fix="change the parameter's annotation, or materialize the upstream asset again if its "
         "shape has changed since",
     )

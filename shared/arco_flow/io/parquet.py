@@ -31,16 +31,9 @@ class ParquetIO:
 
     def save(self, value: object, target: OutputTarget) -> OutputInfo:
         """Write the frame. Raises ValueRefused when it is no frame or can not be Parquet."""
-        kind = frame_kind(type(value))
-        if kind is None:
-            raise _no_frame(value, target)
+        kind = _kind_of(value, target.asset)
         with target.open_path(".parquet") as path:
-            try:
-                rows, schema = _write(kind, value, path)
-            except ArcoError:
-                raise
-            except Exception as error:
-                raise _unwritable(value, target, error) from error
+            rows, schema = _write(kind, value, path, target.asset)
             file = target.put_path(DATA_NAME, path)
         return OutputInfo.of_files(file, row_count=rows, schema=schema)
 
@@ -49,20 +42,44 @@ class ParquetIO:
 
         Raises ValueRefused when the annotation is no frame or its library is not installed.
         """
-        kind = _wanted_kind(type_, source)
+        kind = _wanted_kind(type_, source.asset)
         return _read(kind, source.open(source.file()))
 
 
-def _write(kind: str, value: Any, path: str) -> tuple[int, Schema]:
+def convert_frame(value: Any, type_: object, asset: str) -> object:
+    """The frame as `ParquetIO.load` would give it after `save`, without a file."""
+    had, wanted = _kind_of(value, asset), _wanted_kind(type_, asset)
+    if had == wanted:
+        return value
+    if (had, wanted) == ("polars", "polars-lazy"):
+        return value.lazy()
+    if (had, wanted) == ("polars-lazy", "polars"):
+        return value.collect()
+    # By way of the format: each library turns types into others' a little differently.
+    written = io.BytesIO()
+    _write(had, value, written, asset)
+    return _read(wanted, written.getvalue())
+
+
+def _write(kind: str, value: Any, file: str | io.BytesIO, asset: str) -> tuple[int, Schema]:
+    try:
+        return _write_by_library(kind, value, file)
+    except ArcoError:
+        raise
+    except Exception as error:
+        raise _unwritable(value, asset, error) from error
+
+
+def _write_by_library(kind: str, value: Any, file: str | io.BytesIO) -> tuple[int, Schema]:
     if kind.startswith("polars"):
         frame = value.collect() if kind == "polars-lazy" else value
-        frame.write_parquet(path, compression=_COMPRESSION)
+        frame.write_parquet(file, compression=_COMPRESSION)
         return frame.height, polars_schema(frame)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = _as_table(kind, value, pa)
-    pq.write_table(table, path, compression=_COMPRESSION)
+    pq.write_table(table, file, compression=_COMPRESSION)
     return table.num_rows, arrow_schema(table.schema)
 
 
@@ -107,14 +124,14 @@ def _read_polars(kind: str, data: str | bytes) -> object:
     return frame.lazy() if kind == "polars-lazy" else frame
 
 
-def _wanted_kind(type_: object, source: InputSource) -> str:
+def _wanted_kind(type_: object, asset: str) -> str:
     members = union_members(type_)
     kinds = [kind for kind in map(frame_kind, members) if kind is not None]
     if not kinds and (type_ is None or any(map(is_open, members))):
         return _default_kind()
     if not kinds:
         raise ValueRefused(
-            f"the version of '{source.asset}' is a data frame (IO 'parquet'), the parameter "
+            f"the version of '{asset}' is a data frame (IO 'parquet'), the parameter "
             f"asks for {annotation_name(type_)}",
             fix="annotate the parameter with polars.DataFrame, pandas.DataFrame or pyarrow.Table",
         )
@@ -143,7 +160,14 @@ def _require(library: str) -> None:
             )
 
 
-def _no_frame(value: object, target: OutputTarget) -> ValueRefused:
+def _kind_of(value: object, asset: str) -> str:
+    kind = frame_kind(type(value))
+    if kind is None:
+        raise _no_frame(value, asset)
+    return kind
+
+
+def _no_frame(value: object, asset: str) -> ValueRefused:
     name = annotation_name(type(value))
     fix = "return a polars.DataFrame, polars.LazyFrame, pandas.DataFrame or pyarrow.Table"
     if type(value).__name__ == "Series":
@@ -152,17 +176,15 @@ def _no_frame(value: object, target: OutputTarget) -> ValueRefused:
         fix += "; or annotate `-> None` if the asset produces no value"
     elif isinstance(value, dict | list):
         fix += "; or annotate the function with the dict or list type to store JSON"
-    return ValueRefused(
-        f"'{target.asset}' returned {name}, which the IO 'parquet' can not store", fix=fix
-    )
+    return ValueRefused(f"'{asset}' returned {name}, which the IO 'parquet' can not store", fix=fix)
 
 
-def _unwritable(value: object, target: OutputTarget, error: Exception) -> ValueRefused:
+def _unwritable(value: object, asset: str, error: Exception) -> ValueRefused:
     fix = "give every column one Parquet type (cast mixed or object columns) and unique names"
     if isinstance(error, ImportError):
         fix = "pip install 'arco-flow[pandas]' (pandas writes Parquet through pyarrow)"
     return ValueRefused(
-        f"'{target.asset}' returned a {annotation_name(type(value))} that can not be written as "
+        f"'{asset}' returned a {annotation_name(type(value))} that can not be written as "
         f"Parquet: {error}",
         fix=fix,
     )

@@ -209,12 +209,9 @@ def collect_input(
 
 def may_be_absent(parameter: Parameter) -> bool:
     """Whether a parameter can do without a value: by a default of its own, or as None."""
-    from arco_flow.io.annotations import is_open, union_members
+    from arco_flow.io.annotations import admits_none
 
-    if parameter.kind == "defaulted":
-        return True
-    members = union_members(parameter.annotation)
-    return any(one is None or one is type(None) or is_open(one) for one in members)
+    return parameter.kind == "defaulted" or admits_none(parameter.annotation)
 
 
 def element_annotation(annotation: object, shape: str) -> object:

@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from arco_flow.domain.ids import short_task
+from arco_flow.io.base import ValueRefused
+from arco_flow.io.convert import convert_value
 from arco_flow.sdk.context import AssetContext
 from arco_flow.sdk.execution import (
     CheckOutcome,
     bind_arguments,
     collect_input,
+    input_annotation,
+    output_io,
     refuse_second_output,
     run_asset,
     run_checks,
@@ -160,12 +164,21 @@ class MemoryRun:
     def _input(
         self, asset: Asset[..., Any], edge: Dependency, tasks: tuple[Task, ...]
     ) -> dict[str, object]:
-        values = {task[1]: self._value(task) for task in tasks}
+        type_ = input_annotation(asset, edge.parameter, edge.shape)
+        values = {task[1]: self._value(task, type_) for task in tasks}
         return collect_input(asset, edge.parameter, edge.shape, values, edge.upstream)
 
-    def _value(self, task: Task) -> object:
-        found = self.results.get(task)
-        return self._given.value(task) if found is None else found.value
+    def _value(self, task: Task, type_: object) -> object:
+        """The value as a reader annotated so would load it."""
+        upstream, found = self._definitions.asset(task[0]), self.results.get(task)
+        if found is not None:
+            return convert_value(found.value, type_, asset=upstream.key, io=output_io(upstream))
+        value = self._given.value(task)
+        try:
+            return convert_value(value, type_, asset=upstream.key, io=output_io(upstream))
+        except ValueRefused:
+            # A test may give what stands for the value: a mock, a stub.
+            return value
 
     def _context(self, task: Task, runtime: MemoryRuntime) -> AssetContext:
         return AssetContext(
