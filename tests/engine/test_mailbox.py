@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from arco_flow.adapters.memory.faults import Faults
-from arco_flow.domain.errors import TooLarge
-from arco_flow.domain.ids import run_entity
+from arco_flow.domain.errors import TooLarge, Unavailable
+from arco_flow.domain.events import Event, PromotionRequested
+from arco_flow.domain.ids import Entity, asset_entity, run_entity
 from arco_flow.domain.manifest import Manifest, TimeoutsSpec
 from arco_flow.domain.run import decode_run
 from arco_flow.engine.cancel_run import cancel_run
 from arco_flow.engine.dispatch import dispatch
+from arco_flow.engine.mailbox import record_all
 from arco_flow.engine.timer_ingest import ingest_timer
 from engine.invariants import check, history_of
 from engine.shapes import manifest_of
@@ -96,6 +98,49 @@ async def test_a_run_of_the_largest_size_ends_in_one_commit_that_the_store_takes
     assert view.task_counts.keys() <= {"FAILED", "SKIPPED", "CANCELLED"}
     reasons = {task.reason for task in view.tasks[1:]}
     assert reasons == {"upstream_failed: t.a" if ending == "failed" else "cancelled: t.a"}
+
+
+class NoObjects(Faults):
+    """An object store that takes nothing for a while."""
+
+    def __init__(self) -> None:
+        self.down = False
+
+    def before(self, site: str) -> None:
+        if self.down and site.startswith("objects.put"):
+            raise Unavailable("no objects")
+
+
+async def test_debts_that_can_not_be_paid_hold_up_what_would_add_to_them() -> None:
+    """Four thousand pointers that wait to be swapped would not fit into the asset's head."""
+    faults = NoObjects()
+    world = World(faults=faults)
+    asset = asset_entity(SCOPE, "t.a")
+    faults.down = True
+    taken = 0
+    with pytest.raises(Unavailable, match="owes"):
+        for batch in range(40):
+            await record_all(world.engine, asset, promotions(asset, batch))
+            taken += 1
+            world.clock.advance(2 * SECONDS)
+    assert 5 < taken < 40
+    faults.down = False
+    for batch in range(taken, 40):
+        await record_all(world.engine, asset, promotions(asset, batch))
+        await world.run_for(2 * SECONDS)
+    await world.settle()
+    assert await world.store.count_rows(str(asset)) == 4000
+    assert len(world.objects.list("", limit=10_000)) == 4000
+
+
+def promotions(asset: Entity, batch: int) -> list[Event]:
+    """A hundred results of a hundred partitions."""
+    found = []
+    for number in range(100 * batch, 100 * batch + 100):
+        key = f"s:{number:05}"
+        data = PromotionRequested(key, key, "run_1", f"att_{number:05}", number, "v1", {})
+        found.append(Event(f"promote:{data.attempt_id}", number, str(asset), data, "worker:w1"))
+    return found
 
 
 # -- races within one call ---------------------------------------------------------------------

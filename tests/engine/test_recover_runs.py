@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from arco_flow.domain.ids import plan_path
 from arco_flow.domain.run_deadlines import LOSSES_MAX
 from arco_flow.engine.recover_runs import recover_runs
 from engine.invariants import check, history_of
 from engine.shapes import manifest_of
 from engine.workers import Worker, good, survive
-from engine.world import SCOPE, SECONDS, World
+from engine.world import SCOPE, SECONDS, Instance, World
 
 
 async def killed_again_and_again(world: World, deaths: int) -> None:
@@ -60,3 +61,30 @@ async def test_a_dispatch_that_nobody_has_claimed_stays_where_it_is() -> None:
     assert await recover_runs(world.engine, SCOPE, "plane-2-") == 1
     await world.settle()
     assert (await world.view(run.run_id)).tasks[0].attempt == 1
+
+
+async def test_a_run_that_can_not_be_folded_keeps_no_plane_from_starting() -> None:
+    world = World()
+    await world.deploy(manifest_of({"a": []}))
+    broken = await world.request()
+    await world.deploy(manifest_of({"b": []}))
+    whole = await world.request()
+    await world.tasks.run_due()
+    for envelope in world.envelopes:
+        await Worker(world, envelope, "plane-1-w1").started()
+    await world.run_for(2 * SECONDS)
+    path = plan_path(SCOPE, broken.plan_id)
+    plan = world.objects.get(path)
+    world.objects.delete(path)
+    world.instances = [Instance("plane-2", world.fresh_engine())]
+    assert await recover_runs(world.engine, SCOPE, "plane-2-") == 2
+    await world.run_for(2 * SECONDS)
+    assert (await world.view(whole.run_id)).tasks[0].attempt == 2
+    world.objects.put_if_absent(path, plan.data)
+    world.clock.advance(30 * SECONDS)
+    await world.sweep()
+    assert (await world.view(broken.run_id)).tasks[0].attempt == 2, "its news waited in the inbox"
+    world.behaviour = survive(good)
+    world.instances = [Instance("plane-3", world.fresh_engine())]
+    await world.settle()
+    assert (await world.view(broken.run_id)).state == "SUCCEEDED"
