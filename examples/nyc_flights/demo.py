@@ -19,7 +19,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import polars as pl
+from nyc_flights.reports import weekly, worst_routes
+
+from arco_flow import load_asset_value
 
 HERE = Path(__file__).parent
 COMMAND = [sys.executable, "-m", "arco_flow.cli"]
@@ -52,14 +54,6 @@ class Project:
             command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, check=True
         )
         return json.loads(done.stdout)
-
-    def read(self, asset: str, partition: str = "") -> pl.DataFrame:
-        """The current version of a partition: the catalog names its folder."""
-        rows = self.ask("partitions", "list", asset)["partitions"]
-        output = next(row["output"] for row in rows if row["partition"] == partition)
-        version = self.folder / ".arco-flow" / "objects" / output["outputPath"]
-        (file,) = output["files"]
-        return pl.read_parquet(version / file["name"], glob=False, hive_partitioning=False)
 
 
 def main() -> None:
@@ -122,7 +116,7 @@ def show_weeks(project: Project) -> None:
     """The week with the most cancelled flights, from the weekly reports."""
     found = project.ask("partitions", "list", "reports.weekly", "--state", "MATERIALIZED")
     weeks = [row["partition"] for row in found["partitions"]]
-    reports = {week: project.read("reports.weekly", week) for week in weeks}
+    reports = {week: load_asset_value(weekly, week, project=project.folder) for week in weeks}
     cancelled = {week: int(report["cancelled"].sum()) for week, report in reports.items()}
     worst = max(cancelled, key=lambda week: cancelled[week])
     flights = int(reports[worst]["flights"].sum())
@@ -133,7 +127,8 @@ def show_routes(project: Project) -> None:
     """The ten worst routes of the year."""
     print("\nThe ten worst routes of 2013, by mean delay at arrival:\n")
     print(f"  {'route':<12}{'to':<30}{'flights':>8}{'miles':>7}{'delay':>10}")
-    for route in project.read("reports.worst_routes").iter_rows(named=True):
+    routes = load_asset_value(worst_routes, project=project.folder)
+    for route in routes.iter_rows(named=True):
         name = f"{route['origin']} → {route['dest']}"
         place = (route["destination"] or "(not listed)")[:28]
         numbers = f"{route['flights']:>8}{route['miles']:>7}{route['mean_delay']:>6.1f} min"

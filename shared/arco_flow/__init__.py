@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from arco_flow.sdk.partition_key import PartitionKey, PartitionWindow
     from arco_flow.sdk.resource import Resource
     from arco_flow.sdk.signals import AttemptCancelled, Failure, RetryRequested
+    from arco_flow.stored_values import load_asset_value
 
 __all__ = [
     # assets
@@ -65,6 +66,7 @@ __all__ = [
     "OutputInfo",
     "OutputTarget",
     "register_io",
+    "load_asset_value",
     # errors and signals
     "ArcoError",
     "DefinitionError",
@@ -98,6 +100,7 @@ _MODULES = {
     "arco_flow.sdk.partition_key": ("PartitionKey", "PartitionWindow"),
     "arco_flow.sdk.resource": ("Resource",),
     "arco_flow.sdk.signals": ("AttemptCancelled", "Failure", "RetryRequested"),
+    "arco_flow.stored_values": ("load_asset_value",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

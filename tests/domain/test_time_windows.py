@@ -200,6 +200,8 @@ FROM_SIX = DailyPartitions("2026-01-01", hour_offset=6, timezone="America/New_Yo
         (HOURS, "2026-02-04", "2026-02-04-00:00"),
         (MultiPartitions({"d": DAYS, "r": StaticPartitions(["eu", "us"])}), "2026-2-4|us",
          "2026-02-04|us"),
+        (MultiPartitions({"d": DAYS, "r": StaticPartitions(["eu", "us"])}), "2026-01-01|uk",
+         "2026-01-01|us"),
     ],
 )  # fmt: skip
 def test_a_date_written_otherwise_leads_to_the_window_that_holds_it(

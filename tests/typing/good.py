@@ -19,6 +19,7 @@ from arco_flow import (
     WeeklyPartitions,
     asset,
     env,
+    load_asset_value,
     secret,
 )
 from arco_flow.testing import build_context, materialize_to_memory
@@ -114,6 +115,23 @@ assert_type(ids_are_unique, Check[Rows])
 assert_type(knows_its_day, Check[Rows])
 assert_type(is_not_empty([]), bool | CheckResult)
 knows_its_attempt([], build_context())
+
+assert_type(load_asset_value(orders, "2026-01-01", project="."), Rows)
+assert_type(load_asset_value(weekly), float)
+assert_type(load_asset_value(orders, {"date": "2026-01-01"}, type_=list[int]), list[int])
+assert_type(load_asset_value("sales.orders", type_=str), str)
+assert_type(load_asset_value("sales.orders"), Any)
+
+
+@asset(
+    partitions=days,
+    mappings={"balance": PartitionMapping.time_window(start_offset=-1, end_offset=-1)},
+)
+def balance(revenue: float, balance: Sequence[float]) -> float:
+    return sum(balance) + revenue
+
+
+assert_type(balance(1.0, [2.0]), float)
 
 result = materialize_to_memory([orders, revenue], partition_key="2026-01-01")
 assert_type(result[revenue], float)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arco_flow import CheckResult, Resource, asset, env
+from arco_flow import CheckResult, Resource, asset, env, load_asset_value
 from arco_flow.testing import materialize_to_memory
 
 
@@ -27,6 +27,8 @@ def check_with_a_stranger(value: list[int], shop: int) -> bool:
 
 
 text: str = materialize_to_memory(numbers)[numbers]  # mistake: result
+
+stored: str = load_asset_value(numbers)  # mistake: stored value
 
 numbers(1)  # mistake: arguments
 

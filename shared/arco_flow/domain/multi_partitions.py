@@ -124,13 +124,13 @@ class MultiPartitions:
 
     def nearest(self, text: str, ctx: PartitionContext) -> str | None:
         """The existing key most like a text, dimension by dimension; None when none is close."""
-        parts = text.split(SEPARATOR)
-        if len(parts) != len(self._names):
-            return nearest_listed(self, text, ctx)
-        pairs = zip(self.dims.values(), parts, strict=True)
-        return _joined(
-            [part if dim.has(part, ctx) else dim.nearest(part, ctx) for dim, part in pairs]
-        )
+        parts, found = text.split(SEPARATOR), None
+        if len(parts) == len(self._names):
+            pairs = zip(self.dims.values(), parts, strict=True)
+            found = _joined(
+                [part if dim.has(part, ctx) else dim.nearest(part, ctx) for dim, part in pairs]
+            )
+        return found or nearest_listed(self, text, ctx)
 
     def value(self, key: str) -> DimensionValue:
         """A multi-dimensional key has no single value: raises InvalidInput; see split()."""

@@ -35,15 +35,24 @@ class LocalObjects:
     Safe to share between threads and processes.
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        """Creates the root. Raises Unavailable when it can not be written."""
+    def __init__(self, root: str | os.PathLike[str], *, create: bool = True) -> None:
+        """Creates the root, unless `create` is off: for a look that leaves no trace.
+
+        Raises Unavailable when it can not be written.
+        """
         self._root = os.path.abspath(root)
+        self._trunks = Trunks(self._root)
+        if not create:
+            return
         try:
             os.makedirs(os.path.join(self._root, _STAGING), exist_ok=True)
             clear_staging(os.path.join(self._root, _STAGING))
         except OSError as error:
             raise files_unavailable(error, self._root) from error
-        self._trunks = Trunks(self._root)
+
+    def close(self) -> None:
+        """Give back the descriptors of folders; it can be used on."""
+        self._trunks.close()
 
     def get(self, key: str) -> StoredObject | None:
         """See Objects."""
