@@ -61,7 +61,7 @@ async def started(edges=None, **spec) -> tuple[World, str, dict[str, Logged]]:
     named = {world_task(e): w for e, w in zip(world.envelopes, workers.values(), strict=True)}
     for worker in named.values():
         await worker.started()
-    await world.run_for(SECONDS)
+    await world.run_for(2 * SECONDS)
     return world, run.run_id, named
 
 

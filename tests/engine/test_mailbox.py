@@ -267,3 +267,22 @@ async def test_a_timer_that_comes_early_is_armed_again_for_its_time() -> None:
     assert (await world.view(run.run_id)).state == "RUNNING"
     await world.settle()
     assert (await world.view(run.run_id)).state == "FAILED"
+
+
+@pytest.mark.parametrize("skew_ms", [0, 50, -50])
+async def test_a_report_right_after_a_wake_is_woken_too_though_clocks_differ(skew_ms) -> None:
+    world = World(skews_ms=(skew_ms,))
+    await world.deploy(manifest_of({"a": [], "b": []}))
+    run = await world.request()
+    await world.tasks.run_due()
+    first, second = (Worker(world, envelope) for envelope in world.envelopes)
+    world.clock.advance(500)
+    await first.started()
+    await world.run_for(500 + world.settings.skew_ms)
+    assert [task.state for task in (await world.view(run.run_id)).tasks] == [
+        "RUNNING",
+        "DISPATCHED",
+    ]
+    await second.started()
+    await world.run_for(2 * SECONDS)
+    assert {task.state for task in (await world.view(run.run_id)).tasks} == {"RUNNING"}

@@ -21,6 +21,7 @@ class Settings:
     """Figures that differ between a laptop and the cloud.
 
     wake_ms: width of the wake bucket: any number of senders make one fold per bucket.
+    skew_ms: how far the clocks of processes and queue may differ without a wake being lost.
     quiet_ms: an entity that was not committed for so long is folded in the caller's request.
     callback_base_url: where workers report. token_ttl_ms: life of an attempt token.
     max_in_flight: attempts of one run that may be dispatched and not over at one time.
@@ -29,6 +30,7 @@ class Settings:
 
     callback_base_url: str = ""
     wake_ms: int = 1000
+    skew_ms: int = 100
     quiet_ms: int = 1000
     token_ttl_ms: int = 24 * 3600 * 1000
     max_in_flight: int = 200

@@ -91,7 +91,10 @@ async def wake(engine: Engine, entity: Entity) -> None:
     if engine.memory.woken.get(name) == bucket:
         return
     task = queue_task_name("w", f"{name}:{bucket}")
-    await engine.tasks.enqueue("wakes", task, "dispatch", name.encode(), at_ms=bucket * width)
+    # Later than its bucket begins by what clocks may differ: whose clock is behind would find the
+    # name of a wake that is over already, and be woken by the sweeper only.
+    at_ms = bucket * width + engine.settings.skew_ms
+    await engine.tasks.enqueue("wakes", task, "dispatch", name.encode(), at_ms=at_ms)
     engine.memory.woken.put(name, bucket)
 
 

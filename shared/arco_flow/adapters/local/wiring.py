@@ -45,7 +45,9 @@ SWEEP_SECONDS = 2.0
 """In the cloud the sweeper comes once a minute; a laptop's user is watching."""
 
 
-LOCAL_ENGINE = Settings(wake_ms=10, quiet_ms=10, sweep_after_ms=5_000, heartbeat_interval_ms=1_000)
+LOCAL_ENGINE = Settings(
+    wake_ms=10, skew_ms=0, quiet_ms=10, sweep_after_ms=5_000, heartbeat_interval_ms=1_000
+)
 """A local commit costs a tenth of a millisecond, so buckets are a hundredth of the cloud's."""
 
 
