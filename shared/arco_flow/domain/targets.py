@@ -190,7 +190,8 @@ def _check_used(
 ) -> None:
     for key in request.keys:
         if not any(definition.has(key, ctx) for definition in chosen.values()):
-            raise unknown_key(next(iter(chosen.values())), key, ctx)
+            asset, definition = next(iter(chosen.items()))
+            raise _no_partition(asset, definition, PartitionRequest(keys=(key,)), ctx)
 
 
 def check_count(found: Mapping[str, Sequence[str]]) -> None:
