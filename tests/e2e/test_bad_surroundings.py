@@ -78,14 +78,15 @@ def _read_only(folder: Path) -> Iterator[None]:
         finally:
             subprocess.run(["umount", "-l", str(folder)], check=True)
         return
-    folders = [Path(path) for path, _, _ in os.walk(folder)]
-    for path in folders:
-        path.chmod(0o500)
+    paths = [folder, *folder.rglob("*")]
+    modes = {path: path.stat().st_mode for path in paths}
+    for path, mode in modes.items():
+        path.chmod(mode & ~0o222)
     try:
         yield
     finally:
-        for path in folders:
-            path.chmod(0o700)
+        for path, mode in modes.items():
+            path.chmod(mode)
 
 
 SCARCE = pytest.mark.parametrize("how", ["small disk", "limit of file size"])
