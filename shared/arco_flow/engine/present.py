@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from arco_flow.domain.decision import APPLIED, Segment
-from arco_flow.domain.events import TaskFinished, TaskStateChanged
+from arco_flow.domain.events import TaskFinished, TaskHeartbeat, TaskStateChanged
 from arco_flow.domain.ids import Scope, attempt_id_of, dispatch_id_of, task_key_of
 from arco_flow.domain.plan import PlanIndex
 from arco_flow.domain.run import Live, Run
@@ -73,9 +75,13 @@ def run_view(scope: Scope, run: Run, tasks: list[TaskView]) -> RunView:
 
 
 class RunDetails:
-    """What the ledger knows beyond the packed state: reasons and accepted completions."""
+    """What the ledger knows beyond the packed state: reasons, failures, accepted completions.
 
-    def __init__(self, segments: list[Segment]) -> None:
+    heartbeats: those that wait to be folded, so that progress is shown as it is reported.
+    """
+
+    def __init__(self, segments: list[Segment], heartbeats: Sequence[TaskHeartbeat] = ()) -> None:
+        self.heartbeats = {(beat.task, beat.attempt): beat for beat in heartbeats}
         self.reasons: dict[str, str] = {}
         self.finished: dict[str, TaskFinished] = {}
         self.failed: dict[str, list[FailedAttempt]] = {}
@@ -101,8 +107,8 @@ def task_views(run: Run, plan: PlanIndex, details: RunDetails) -> list[TaskView]
 
 def _task_view(run: Run, plan: PlanIndex, index: int, details: RunDetails) -> TaskView:
     short, task = plan.shorts[index], plan.plan.tasks[index]
-    live = run.live.get(index, _IDLE)
     attempt = run.attempts[index]
+    live = _heard(run.live.get(index, _IDLE), details.heartbeats.get((short, attempt)))
     finished = details.finished.get(short)
     current = finished if finished and finished.attempt == attempt else None
     return TaskView(
@@ -125,6 +131,15 @@ def _task_view(run: Run, plan: PlanIndex, index: int, details: RunDetails) -> Ta
         worker_id=live.worker_id or (finished.worker_id if finished else ""),
         failed_attempts=details.failed.get(short, []),
     )
+
+
+def _heard(live: Live, beat: TaskHeartbeat | None) -> Live:
+    """What is known of an attempt, with the progress that it reported last."""
+    if beat is None or beat.worker_id != live.worker_id:
+        return live
+    percent = live.progress_pct if beat.progress_pct is None else beat.progress_pct
+    message = beat.message or live.message
+    return msgspec.structs.replace(live, progress_pct=percent, message=message)
 
 
 def _offset(run: Run, since_created_ms: int) -> str:

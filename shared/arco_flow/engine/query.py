@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from arco_flow.domain.decision import APPLIED, Segment, decode_segment
 from arco_flow.domain.errors import InvalidInput, NotFound, did_you_mean
-from arco_flow.domain.events import TaskFinished, TaskStarted, to_cloud_event
+from arco_flow.domain.events import (
+    TaskFinished,
+    TaskHeartbeat,
+    TaskStarted,
+    decode_event,
+    to_cloud_event,
+)
 from arco_flow.domain.ids import Scope, run_entity
 from arco_flow.domain.run import Run, RunState, decode_run
 from arco_flow.engine.context import Engine
+from arco_flow.engine.mailbox import BATCH_LIMIT
 from arco_flow.engine.objects import load_plan, load_run
 from arco_flow.engine.present import RunDetails, plan_view, run_view, stamp, task_views
 from arco_flow.engine.views import (
@@ -29,8 +37,19 @@ async def get_run(engine: Engine, scope: Scope, run_id: str, *, tasks: bool = Tr
     if not tasks:
         return run_view(scope, run, [])
     plan = await load_plan(engine, scope, run.plan_id)
-    details = RunDetails(await run_segments(engine, head.entity))
+    heartbeats = [] if RunState(run.state).is_terminal else await _heartbeats(engine, head.entity)
+    details = RunDetails(await run_segments(engine, head.entity), heartbeats)
     return run_view(scope, run, task_views(run, plan, details))
+
+
+async def _heartbeats(engine: Engine, entity: str) -> list[TaskHeartbeat]:
+    """Signs of life that nothing has folded yet: they wait for other news, people do not."""
+    found: list[TaskHeartbeat] = []
+    for item in await engine.store.inbox(entity, BATCH_LIMIT):
+        with contextlib.suppress(InvalidInput):
+            data = decode_event(item.body).data
+            found += [data] if isinstance(data, TaskHeartbeat) else []
+    return found
 
 
 async def list_runs(
