@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -19,7 +20,7 @@ ASSETS = """\
 import time
 from pathlib import Path
 
-from arco_flow import DynamicPartitions, PartitionKey, asset
+from arco_flow import AssetContext, DynamicPartitions, PartitionKey, RetryPolicy, asset
 
 GATE = Path(__file__).with_name("gate")
 
@@ -40,14 +41,16 @@ def c(b: int) -> int:
     return b + 1
 
 
-@asset
-def broken() -> int:
-    raise ValueError("the source is away")
+@asset(retry=RetryPolicy(1))
+def broken(context: AssetContext) -> int:
+    print("asking the source")
+    raise ValueError(f"the source is away ({context.attempt})")
 
 
 @asset
-def held() -> int:
-    GATE.touch()
+def held(context: AssetContext) -> int:
+    context.progress(7, "holding")
+    GATE.write_text("held")
     while True:
         time.sleep(0.02)
 
@@ -63,6 +66,33 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "shop.py").write_text(ASSETS)
     (tmp_path / "pyproject.toml").write_text('[tool.arco-flow]\ntarget = "shop.py"\n')
     return tmp_path
+
+
+class HeldRun:
+    """A command that runs shop.held in a session of its own, once user code holds a worker."""
+
+    def __init__(self, folder: Path) -> None:
+        gate = folder / "gate"
+        os.mkfifo(gate)
+        entered = os.open(gate, os.O_RDONLY | os.O_NONBLOCK)
+        self.process = subprocess.Popen(
+            [*COMMAND, "run", "shop.held"],
+            cwd=folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            assert select.select([entered], [], [], 20)[0], "user code is not reached"
+        finally:
+            os.close(entered)
+
+    def end(self, number: int) -> tuple[str, str]:
+        """Send a signal to the command alone; what it wrote on both streams."""
+        self.process.send_signal(number)
+        return self.process.communicate(timeout=30)
 
 
 class Dev:
@@ -146,12 +176,44 @@ def test_run_for_people_shows_progress_a_table_and_the_next_step(project: Path) 
 
 def test_a_run_that_fails_is_exit_code_1_and_says_why(project: Path) -> None:
     done = run(project, "run", "shop.broken", code=1)
-    assert "the source is away" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("next: arco-flow logs run_")
+    told = done.stdout.splitlines()
+    run_id = answer(project, "status")["runId"]
+    assert told[2:5] == [
+        "FAILED shop.broken (try 2): USER_CODE",
+        "  ValueError: the source is away (2)",
+        "  at shop.py:28 in broken",
+    ]
+    assert told[6] == "  try 1: ValueError: the source is away (1)"
+    assert told[-1] == f"next: arco-flow logs {run_id} --task shop.broken"
     assert answer(project, "status")["state"] == "FAILED"
     failed = answer(project, "runs", "--state", "failed")["runs"]
     assert len(failed) == 1
-    assert run(project, "status", "--watch", code=1)
+    assert run(project, "status", "--watch", code=1).stdout.splitlines()[2:5] == told[2:5]
+
+
+def test_the_log_of_a_failed_run_holds_each_attempt_with_its_exception(project: Path) -> None:
+    run(project, "run", "shop.broken or shop.a", code=1)
+    lines = run(project, "logs").stdout.splitlines()
+    assert "shop.a | hello from a" in lines
+    broken = [line for line in lines if line.startswith("shop.broken")]
+    assert broken[0] == "shop.broken try 1 | asking the source"
+    assert broken[1] == "shop.broken try 1 | Traceback (most recent call last):"
+    assert "shop.broken try 2 | asking the source" in broken
+    assert broken[-1] == "shop.broken try 2 | ValueError: the source is away (2)"
+    alone = run(project, "logs", "--task", "shop.broken").stdout.splitlines()
+    assert alone[0] == "try 1 | asking the source"
+    nothing = run(project, "logs", "--task", "shop.a")
+    assert nothing.stdout == "hello from a\n"
+
+
+def test_the_progress_of_a_task_is_seen_while_it_runs(project: Path) -> None:
+    held = HeldRun(project)
+    (task,) = answer(project, "status")["tasks"]
+    while task["progressPct"] is None:
+        assert task["state"] == "RUNNING"
+        (task,) = answer(project, "status")["tasks"]
+    assert (task["progressPct"], task["message"]) == (7, "holding")
+    held.end(signal.SIGTERM)
 
 
 def test_a_dry_run_shows_the_plan_and_runs_nothing(project: Path) -> None:
@@ -167,24 +229,12 @@ def test_refusals_name_the_nearest_and_the_way_out(project: Path) -> None:
 
 
 def test_interrupting_stops_the_watching_and_says_how_to_end_the_run(project: Path) -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "run", "shop.held"],
-        cwd=project,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    while "RUNNING shop.held" not in process.stderr.readline():
-        assert process.poll() is None
+    held = HeldRun(project)
     # Another terminal finds the plane of this command, and sees its run.
     seen = answer(project, "status")
     assert seen["state"] == "RUNNING"
-    os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=30)
-    assert process.returncode == 130
+    _, told = held.end(signal.SIGINT)
+    assert held.process.returncode == 130
     assert f"arco-flow cancel {seen['runId']}" in told
     for look in (["status"], ["events"], ["assets"]):
         answer(project, *look)
@@ -194,23 +244,11 @@ def test_interrupting_stops_the_watching_and_says_how_to_end_the_run(project: Pa
 
 
 def test_a_command_that_is_terminated_leaves_no_process_behind(project: Path) -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "run", "shop.held"],
-        cwd=project,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    while "RUNNING shop.held" not in process.stderr.readline():
-        assert process.poll() is None
-    process.terminate()
-    process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGTERM
+    held = HeldRun(project)
+    held.end(signal.SIGTERM)
+    assert held.process.returncode == 128 + signal.SIGTERM
     with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+        os.killpg(held.process.pid, 0)
     assert not (project / ".arco-flow" / "plane.json").exists()
 
 

@@ -1,29 +1,31 @@
-"""Following a run: a live view on a terminal, a line per change elsewhere."""
+"""Following a run: a live view on a terminal, lines on what is over elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import click
 
 from arco_flow.cli.client import PlaneClient
-from arco_flow.cli.render import COLOURS, is_terminal, state_text, task_note
+from arco_flow.cli.render import is_terminal, seconds_text, state_text
+from arco_flow.cli.task_report import reason_text, task_note
 from arco_flow.domain.run import RunState
-from arco_flow.engine.views import RunView
+from arco_flow.engine.views import RunView, TaskView
 
-if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.live import Live
-
-WAIT: Final = "20s"
-LIVE_TASKS: Final = 12
-_QUIET_STATES: Final = frozenset({"BLOCKED", "READY"})
+SUMMARY_SECONDS: Final = 5
+"""Silence after which a line says how far the run is."""
+_ENDS: Final = frozenset({"SUCCEEDED", "FAILED", "SKIPPED", "CANCELLED"})
+_TOLD: Final = _ENDS | {"RETRY_WAIT"}
 
 
 class Observer(Protocol):
-    """Is shown a run whenever it has changed."""
+    """Is shown a run whenever it has changed, and after `patience_seconds` when it has not."""
+
+    patience_seconds: int
 
     def show(self, run: RunView) -> None:
         """The run as it is now."""
@@ -37,7 +39,7 @@ def follow_run(client: PlaneClient, run_id: str, observer: Observer) -> RunView:
         observer.show(run)
         if RunState(run.state).is_terminal:
             return run
-        run = client.get(f"/runs/{run_id}", RunView, wait=WAIT)
+        run = client.get(f"/runs/{run_id}", RunView, wait=f"{observer.patience_seconds}s")
 
 
 @contextmanager
@@ -46,77 +48,71 @@ def observer(*, quiet: bool) -> Iterator[Observer]:
     if quiet:
         yield _Silent()
     elif is_terminal() and _has_rich():
-        from rich.console import Console
-        from rich.live import Live
+        from arco_flow.cli.live_view import live_view
 
-        with Live(console=Console(stderr=True), transient=True, refresh_per_second=8) as live:
-            yield _LiveView(live)
+        with live_view() as view:
+            yield view
     else:
-        yield _Lines()
+        yield Lines()
 
 
 class _Silent:
+    patience_seconds = 20
+
     def show(self, run: RunView) -> None:
         """Programs read the result."""
 
 
-class _Lines:
-    """Prints what changed since the last look."""
+class Lines:
+    """Prints what is over since the last look, and a summary when that was long ago."""
 
-    def __init__(self) -> None:
+    patience_seconds = SUMMARY_SECONDS
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._seen: dict[str, tuple[str, int]] = {}
         self._state = ""
+        self._begun = self._spoken = clock()
 
     def show(self, run: RunView) -> None:
-        """One line per task whose state or attempt is new, one for the run's state."""
+        """One line per task that ended or is tried again, one per cause of those never begun."""
+        never_begun: Counter[tuple[str, str]] = Counter()
         for task in run.tasks:
-            now = (task.state, task.attempt)
-            if self._seen.get(task.task) != now and task.state not in _QUIET_STATES:
-                retry = f" (try {task.attempt})" if task.attempt > 1 else ""
-                remark = f": {task_note(task)}" if task_note(task) else ""
-                click.echo(f"  {state_text(task.state)} {task.task}{retry}{remark}", err=True)
-            self._seen[task.task] = now
+            if self._is_news(task) and task.state in _ENDS and not task.attempt:
+                never_begun[task.state, task.reason] += 1
+            elif self._is_news(task) and task.state in _TOLD:
+                self._say(f"  {_ending(task)}")
+            self._seen[task.task] = (task.state, task.attempt)
+        for (state, reason), count in never_begun.items():
+            tasks = f"{count} task{'s' if count != 1 else ''}"
+            self._say(f"  {state_text(state)} {tasks}: {reason_text(reason)}")
         if run.state != self._state:
             self._state = run.state
-            click.echo(f"run {run.run_id} {state_text(run.state)}", err=True)
+            self._say(f"run {run.run_id} {state_text(run.state)}")
+        elif self._clock() - self._spoken >= SUMMARY_SECONDS:
+            self._say(f"  … {summary(run)} after {seconds_text(self._clock() - self._begun)}")
+
+    def _is_news(self, task: TaskView) -> bool:
+        return self._seen.get(task.task) != (task.state, task.attempt)
+
+    def _say(self, line: str) -> None:
+        self._spoken = self._clock()
+        click.echo(line, err=True)
 
 
-class _LiveView:
-    """A bar over the run and the tasks that are under way."""
-
-    def __init__(self, live: Live) -> None:
-        self._live = live
-
-    def show(self, run: RunView) -> None:
-        """Draw the run anew."""
-        self._live.update(_drawing(run))
-
-
-def _drawing(run: RunView) -> Group:
-    from rich.console import Group
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
+def summary(run: RunView) -> str:
+    """`12 of 96 tasks are over, 3 running, 1 retrying`."""
     over = sum(1 for task in run.tasks if task.end_time)
-    head = Table.grid(padding=(0, 2))
-    for width in (None, None, 30, None):
-        head.add_column(no_wrap=True, width=width)
-    head.add_row(
-        run.run_id,
-        Text(run.state, style=COLOURS.get(run.state, "")),
-        ProgressBar(total=max(run.task_total, 1), completed=over),
-        f"{over}/{run.task_total}",
-    )
-    counts = ", ".join(f"{count} {state.lower()}" for state, count in run.task_counts.items())
-    rows = Table.grid(padding=(0, 2))
-    busy = [task for task in run.tasks if not task.end_time and task.state not in _QUIET_STATES]
-    for task in busy[:LIVE_TASKS]:
-        state = Text(task.state, style=COLOURS.get(task.state, ""))
-        rows.add_row("", task.task, state, Text(task_note(task)))
-    if len(busy) > LIVE_TASKS:
-        rows.add_row("", f"… and {len(busy) - LIVE_TASKS} more under way")
-    return Group(head, Text(f"  {counts}"), rows)
+    counts = {"running": "RUNNING", "retrying": "RETRY_WAIT", "waiting for a worker": "DISPATCHED"}
+    rest = [f"{run.task_counts[s]} {word}" for word, s in counts.items() if s in run.task_counts]
+    return ", ".join([f"{over} of {run.task_total} tasks are over", *rest])
+
+
+def _ending(task: TaskView) -> str:
+    is_over = task.state in _ENDS
+    retry = f" (try {task.attempt})" if task.attempt > 1 and is_over else ""
+    note = task_note(task)
+    return f"{state_text(task.state)} {task.task}{retry}{f': {note}' if note else ''}"
 
 
 def _has_rich() -> bool:

@@ -10,10 +10,7 @@ from typing import Final
 
 import click
 
-from arco_flow.engine.views import PlanView, RunView, TaskView
-
-MAX_ROWS: Final = 50
-"""Rows of a table for people; what is left out is counted below it, and --json has all."""
+from arco_flow.engine.views import PlanView
 
 COLOURS: Final = {
     "SUCCEEDED": "green",
@@ -28,7 +25,6 @@ COLOURS: Final = {
     "RUNNING": "cyan",
     "DISPATCHED": "cyan",
 }
-_ORDER: Final = ("FAILED", "RUNNING", "DISPATCHED", "RETRY_WAIT", "READY", "BLOCKED", "SKIPPED")
 
 
 def is_terminal() -> bool:
@@ -37,22 +33,36 @@ def is_terminal() -> bool:
     return smart and sys.stdout.isatty() and sys.stderr.isatty()
 
 
+def is_watched() -> bool:
+    """Whether stdout is a terminal, where a long table would push away what matters."""
+    return sys.stdout.isatty()
+
+
 def state_text(state: str) -> str:
     """A state in its colour."""
     return click.style(state, fg=COLOURS.get(state))
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned by their widest cell; a dash for an empty one."""
-    shown = [[cell or "-" for cell in row] for row in rows[:MAX_ROWS]]
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    limit: int | None = None,
+    whole: str = "",
+) -> str:
+    """Columns aligned by their widest cell; a dash for an empty one.
+
+    limit: more rows than that are counted below the table, with the command that shows the whole.
+    """
+    shown = [[cell or "-" for cell in row] for row in rows[:limit]]
     widths = [
         max(len(click.unstyle(cell)) for cell in column)
         for column in zip(headers, *shown, strict=True)
     ]
     lines = [_line([click.style(h, bold=True) for h in headers], widths)]
     lines += [_line(row, widths) for row in shown]
-    if len(rows) > MAX_ROWS:
-        lines.append(f"… and {len(rows) - MAX_ROWS} more (all of them: --json)")
+    if len(rows) > len(shown):
+        lines.append(f"… and {len(rows) - len(shown)} more (all: {whole})")
     return "\n".join(lines)
 
 
@@ -68,7 +78,13 @@ def span(start: str, end: str) -> str:
     """How long something took, from two RFC 3339 times; "" when it has not ended."""
     if not start or not end:
         return ""
-    seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    return seconds_text(
+        (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    )
+
+
+def seconds_text(seconds: float) -> str:
+    """`40ms`, `1.5s`, `2m05s`, `3h07m`."""
     if seconds < 1:
         return f"{seconds * 1000:.0f}ms"
     if seconds < 60:
@@ -85,46 +101,6 @@ def clock_time(stamp: str) -> str:
 def counts_text(counts: dict[str, int]) -> str:
     """`3 SUCCEEDED, 1 FAILED`."""
     return ", ".join(f"{count} {state_text(state)}" for state, count in counts.items())
-
-
-def run_heading(run: RunView) -> str:
-    """One line on a run."""
-    took = span(run.start_time, run.end_time)
-    parts = [run.run_id, state_text(run.state), counts_text(run.task_counts), took, run.reason]
-    return "  ".join(part for part in parts if part)
-
-
-def task_table(tasks: Sequence[TaskView]) -> str:
-    """Tasks, those that need a look first."""
-    place = {state: index for index, state in enumerate(_ORDER)}
-    ordered = sorted(tasks, key=lambda task: place.get(task.state, len(place)))
-    return table(
-        ("TASK", "STATE", "TRY", "TIME", "ROWS", "NOTE"),
-        [
-            (
-                task.task,
-                state_text(task.state),
-                str(task.attempt or ""),
-                span(task.start_time, task.end_time),
-                str((task.output or {}).get("rowCount", "")),
-                task_note(task),
-            )
-            for task in ordered
-        ],
-    )
-
-
-def task_note(task: TaskView) -> str:
-    """Why a task is where it is, on one line: its error, reason or progress."""
-    if task.error:
-        text = str(task.error.get("message", ""))
-        return next(iter(text.splitlines()), "")[:100]
-    if task.reason:
-        return task.reason
-    if task.progress_pct is not None and not task.end_time:
-        return f"{task.progress_pct} % {task.message}".rstrip()
-    failed = [str(c.get("name")) for c in task.checks if c.get("passed") is False]
-    return f"checks failed: {', '.join(failed)}" if failed else ""
 
 
 def plan_table(plan: PlanView) -> str:

@@ -15,8 +15,8 @@ def command(run: str, reason: str, folder: str, workspace: str | None, as_json: 
     """Cancel RUN: nothing more is dispatched, and running tasks are told to stop."""
     from arco_flow.cli.client import segment
     from arco_flow.cli.project import find_project
-    from arco_flow.cli.render import run_heading
     from arco_flow.cli.session import open_session
+    from arco_flow.cli.task_report import next_step, run_heading
     from arco_flow.engine.views import RunView
 
     with open_session(find_project(folder, None, workspace), deliver=True) as session:
@@ -26,5 +26,4 @@ def command(run: str, reason: str, folder: str, workspace: str | None, as_json: 
         emit(found)
         return
     click.echo(run_heading(found))
-    if not found.end_time:
-        click.echo(f"next: arco-flow status {run} --watch")
+    click.echo(f"next: {next_step(found)}")

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from arco_flow.cli.client import PlaneClient
     from arco_flow.engine.views import LogLine
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.25
 
 
-@click.command("logs", epilog="Example: arco-flow logs run_4k2j… --task shop.orders --follow")
+@click.command("logs", epilog="Example: arco-flow logs --task 'assets.orders[2026-01-01]'")
 @click.argument("run", required=False)
 @click.option("--task", default="", help="One task, such as shop.orders[2026-01-31].")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run is over.")
@@ -26,7 +26,8 @@ def command(
 ) -> None:
     """Print stdout, stderr and log lines of RUN (by default the newest one).
 
-    With --json and --follow there is one line of JSON per line of log.
+    An attempt that failed ends with its exception and the stack trace. With --json and --follow
+    there is one line of JSON per line of log.
     """
     from arco_flow.cli.main import EXIT_INTERRUPTED
     from arco_flow.cli.project import find_project
@@ -39,13 +40,11 @@ def command(
         try:
             if as_json and not follow:
                 emit({"lines": list(lines)})
-            else:
-                shown = 0
+            elif as_json:
                 for line in lines:
-                    _show(line, one_task=bool(task), as_json=as_json)
-                    shown += 1
-                if not shown:
-                    note(f"{run_id} has written nothing; why it ended: arco-flow status {run_id}")
+                    emit_line(line)
+            elif not _print(lines, _retried(session.client, run_id), one_task=bool(task)):
+                note(f"{task or run_id} has written nothing; see: arco-flow status {run_id}")
         except KeyboardInterrupt:
             raise SystemExit(EXIT_INTERRUPTED) from None
 
@@ -68,11 +67,26 @@ def _lines(client: PlaneClient, run_id: str, task: str, *, follow: bool) -> Iter
             time.sleep(POLL_SECONDS)
 
 
-def _show(line: LogLine, *, one_task: bool, as_json: bool) -> None:
-    if as_json:
-        emit_line(line)
-        return
-    who = "" if one_task else click.style(f"{line.task} | ", dim=True)
-    level = f"{line.level} " if line.level and line.stream == "log" else ""
-    colour = "red" if line.level in ("ERROR", "CRITICAL") or line.stream == "stderr" else None
-    click.echo(f"{who}{click.style(f'{level}{line.message}', fg=colour)}")
+def _retried(client: PlaneClient, run_id: str) -> frozenset[str]:
+    """Tasks with more than one attempt by now."""
+    from arco_flow.cli.client import segment
+    from arco_flow.engine.views import RunView
+
+    run = client.get(f"/runs/{segment(run_id)}", RunView)
+    return frozenset(task.task for task in run.tasks if task.attempt > 1)
+
+
+def _print(lines: Iterator[LogLine], retried: frozenset[str], *, one_task: bool) -> bool:
+    """Show lines as they come, each with its task, and its attempt when there are several."""
+    shown = False
+    for line in lines:
+        shown = True
+        several = line.attempt > 1 or line.task in retried
+        who = "" if one_task else line.task
+        who += f"{' ' if who else ''}try {line.attempt}" if several else ""
+        mark = click.style(f"{who} | ", dim=True) if who else ""
+        level = f"{line.level} " if line.level and line.stream == "log" else ""
+        bad = line.level in ("ERROR", "CRITICAL") or line.stream == "stderr"
+        for text in f"{level}{line.message}".split("\n"):
+            click.echo(f"{mark}{click.style(text, fg='red' if bad else None)}")
+    return shown

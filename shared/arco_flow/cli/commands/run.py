@@ -157,14 +157,12 @@ def _watch(session: Session, accepted: RunAccepted, *, as_json: bool) -> None:
 
 def _report(run: RunView, *, as_json: bool) -> None:
     from arco_flow.cli.main import EXIT_FAILED
-    from arco_flow.cli.render import run_heading, task_table
+    from arco_flow.cli.task_report import report_run
 
     succeeded = run.state == "SUCCEEDED"
     if as_json:
         emit(run)
     else:
-        click.echo(task_table(run.tasks))
-        click.echo(run_heading(run))
-        click.echo(f"next: arco-flow {'assets' if succeeded else f'logs {run.run_id}'}")
+        report_run(run)
     if not succeeded:
         raise SystemExit(EXIT_FAILED)

@@ -22,9 +22,9 @@ def command(
     from arco_flow.cli.main import EXIT_FAILED, EXIT_INTERRUPTED
     from arco_flow.cli.progress import follow_run, observer
     from arco_flow.cli.project import find_project
-    from arco_flow.cli.render import run_heading, task_table
     from arco_flow.cli.runs import newest_run
     from arco_flow.cli.session import open_session
+    from arco_flow.cli.task_report import report_run
     from arco_flow.engine.views import RunView
 
     with open_session(find_project(folder, None, workspace), deliver=watch) as session:
@@ -41,7 +41,6 @@ def command(
     if as_json:
         emit(found)
     else:
-        click.echo(task_table(found.tasks))
-        click.echo(run_heading(found))
+        report_run(found)
     if watch and found.state != "SUCCEEDED":
         raise SystemExit(EXIT_FAILED)
