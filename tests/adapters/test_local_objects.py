@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -243,3 +244,21 @@ def test_a_process_that_is_killed_leaves_whole_objects_only(tmp_path):
     assert pointer.generation >= generation
     assert pointer.data == pointer.data[:1] * 50_000
     assert objects.put_if_generation("pointer", b"", pointer.generation) is not None
+
+
+def test_a_store_opens_while_other_processes_write_and_remove(tmp_path, monkeypatch):
+    """What the listing of the staging folder named may be gone when it is looked at."""
+    staging = tmp_path / ".staging"
+    staging.mkdir()
+    (staging / "going").write_bytes(b"")
+    listed = os.scandir
+
+    def listed_then_gone(path):
+        entries = listed(path)
+        found = list(entries)
+        entries.close()
+        (staging / "going").unlink()
+        return contextlib.nullcontext(iter(found))
+
+    monkeypatch.setattr("arco_flow.adapters.local.staging.os.scandir", listed_then_gone)
+    assert LocalObjects(tmp_path).get("a") is None

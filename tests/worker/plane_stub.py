@@ -173,7 +173,10 @@ class Worker:
         self.socket.sendall(head.encode() + body)
 
     def answer(self) -> Message:
-        return self._reader.read()
+        """The next final answer; the interim one says that the worker is ready."""
+        while (message := self._reader.read()).status == 100:
+            continue
+        return message
 
     def dispatch(self, asset: str, attempt_id: str = "att_1", **payload: Any) -> dict[str, Any]:
         """Dispatch, await the end, return the body of `completed`."""

@@ -271,6 +271,26 @@ def test_workers_that_can_not_start_fail_their_attempt_with_what_they_said(bench
     assert "encodings" in error["stackTrace"]
 
 
+def test_a_worker_that_dies_before_it_is_ready_costs_no_attempt(bench, target):
+    """It has claimed nothing: the next process runs the attempt, and nobody hears of the first."""
+    stumble = bench.root / "sitecustomize.py"
+    stumble.write_text(
+        "import os, pathlib\n"
+        "flag = pathlib.Path(__file__).with_name('stumbled')\n"
+        "if not flag.exists():\n"
+        "    flag.touch()\n"
+        "    os._exit(1)\n"
+    )
+
+    async def scenario():
+        assert await pool.dispatch(raw(bench, "sales.noop")) == 200
+
+    pool = pool_of(bench, target, environment={**os.environ, "PYTHONPATH": str(bench.root)})
+    run(pool, scenario)
+    assert bench.server.next("completed")["outcome"] == "SUCCEEDED"
+    assert (bench.root / "stumbled").exists()
+
+
 def test_closing_lets_busy_workers_finish_within_the_grace(bench, target):
     async def scenario():
         dispatched = asyncio.create_task(pool.dispatch(raw(bench, "sales.waits")))

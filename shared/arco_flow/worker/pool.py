@@ -28,6 +28,7 @@ _CLOSING_REPORT_SECONDS = 2.0
 T = TypeVar("T")
 
 _log = logging.getLogger("arco_flow.worker")
+_START_TRIES = 3
 
 
 class WorkerPool:
@@ -74,16 +75,24 @@ class WorkerPool:
         return await asyncio.shield(self._in_background(self._run(worker, parsed, envelope)))
 
     async def _run(self, worker: WorkerProcess, parsed: DispatchEnvelope, envelope: bytes) -> int:
-        worker.attempt_id = parsed.attempt_id
-        try:
-            status = await worker.request(envelope)
-        except WorkerDied:
-            await self._mourn(worker, parsed)
-            return 200
-        worker.attempt_id = ""
-        self._quick_deaths = 0
-        self._release(worker)
-        return status
+        """A process that died before it read its first request has claimed nothing: the attempt
+        goes to another one, a few times, before it is said that none can start."""
+        for tries_left in reversed(range(_START_TRIES)):
+            worker.attempt_id = parsed.attempt_id
+            try:
+                status = await worker.request(envelope)
+            except WorkerDied:
+                code, tail = await self._bury(worker)
+                if worker.is_ready or worker.stopped_because or not tries_left:
+                    await self._mourn(worker, parsed, describe_exit(code), tail)
+                    return 200
+                worker = await self._acquire()
+                continue
+            worker.attempt_id = ""
+            self._quick_deaths = 0
+            self._release(worker)
+            return status
+        raise AssertionError("the last try has returned")
 
     async def stop_attempt(self, attempt_id: str, reason: str) -> bool:
         """Kill the process that runs an attempt; False when none does. Nothing is reported: who
@@ -210,12 +219,13 @@ class WorkerPool:
         self._workers.discard(worker)
         return code, tail
 
-    async def _mourn(self, worker: WorkerProcess, envelope: DispatchEnvelope) -> None:
+    async def _mourn(
+        self, worker: WorkerProcess, envelope: DispatchEnvelope, ending: str, tail: str
+    ) -> None:
         """Report what the dead process can not report itself."""
-        code, tail = await self._bury(worker)
         if self._report_deaths and not worker.stopped_because:
             budget = _CLOSING_REPORT_SECONDS if self._closing.is_set() else _REPORT_SECONDS
-            report = _death_report(envelope, worker.worker_id, describe_exit(code), tail)
+            report = _death_report(envelope, worker.worker_id, ending, tail)
             await asyncio.to_thread(_send, envelope, report, budget)
 
     def _in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

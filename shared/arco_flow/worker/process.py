@@ -36,6 +36,10 @@ class WorkerSpec:
     environment: Mapping[str, str] | None = None
 
 
+# An interim answer: the process has loaded the code and reads its first request.
+_READY = "100"
+
+
 class WorkerDied(Unavailable):
     """The process ended before it answered."""
 
@@ -53,6 +57,7 @@ class WorkerProcess(asyncio.BufferedProtocol):
         self.worker_id = worker_id
         self.attempt_id = ""
         self.served = 0
+        self.is_ready = False
         self.generation = 0
         self.stopped_because = ""
         self.born = time.monotonic()
@@ -119,6 +124,11 @@ class WorkerProcess(asyncio.BufferedProtocol):
         if not empty_line:
             return
         start, headers = parse_head(head)
+        if start[9:12] == _READY:
+            self.is_ready = True
+            self._buffer = rest
+            self.buffer_updated(0)
+            return
         if len(rest) < body_length(headers):
             return
         self._buffer = rest[body_length(headers) :]

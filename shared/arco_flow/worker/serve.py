@@ -30,6 +30,7 @@ class SocketServer:
         self._dispatcher = dispatcher
         self._busy = False
         self._stopping = False
+        self._said_ready = False
 
     def install_signals(self) -> None:
         """SIGTERM: finish the attempt, then exit. SIGINT: the terminal's, not ours."""
@@ -45,6 +46,9 @@ class SocketServer:
                 try:
                     message = reader.read()
                     self._busy = True
+                    if not self._said_ready:
+                        self._connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                        self._said_ready = True
                     reply = self._dispatcher.handle(*message.method_and_path, message.body)
                 except Malformed as error:
                     self._connection.sendall(_bytes(Reply.refused(400, "malformed", str(error))))

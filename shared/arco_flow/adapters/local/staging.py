@@ -7,7 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # Coarse file systems keep times in steps of up to two seconds.
@@ -60,8 +60,10 @@ def clear_staging(folder: str) -> None:
     oldest = time.time() - _ORPHAN_AGE_SECONDS
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name != "lock" and entry.stat(follow_symlinks=False).st_mtime < oldest:
-                os.unlink(entry.path)
+            # Other processes work here: what the listing named may be an object by now.
+            with suppress(FileNotFoundError):
+                if entry.name != "lock" and entry.stat(follow_symlinks=False).st_mtime < oldest:
+                    os.unlink(entry.path)
 
 
 def _link_alone(path: str, staging: int, name: str) -> bool:
