@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from arco_flow.domain.manifest import Manifest
 from arco_flow.domain.plan import PlanIndex
 from arco_flow.domain.run import Run
+from arco_flow.engine.present import RunDetails
 from arco_flow.ports.clock import Clock
 from arco_flow.ports.objects import AsyncObjects
 from arco_flow.ports.store import Store
@@ -71,6 +72,7 @@ class Memory:
     """What one instance remembers between requests; correctness never rests on it.
 
     plans, manifests: by digest. runs: decoded states by entity, checked against the version.
+    details: what a run's ledger says, as far as it was read.
     settled: per entity, ids of effects that this instance has submitted, to be struck off the
     debt by the next commit. submitting: effects being submitted right now. woken: wake buckets
     already asked for. folding: entities that a request is folding now: another one posts its
@@ -80,6 +82,7 @@ class Memory:
     plans: Cache[PlanIndex] = field(default_factory=lambda: Cache(64))
     manifests: Cache[Manifest] = field(default_factory=lambda: Cache(16))
     runs: Cache[Run] = field(default_factory=lambda: Cache(256))
+    details: Cache[RunDetails] = field(default_factory=lambda: Cache(16))
     settled: dict[str, set[str]] = field(default_factory=dict)
     submitting: set[str] = field(default_factory=set)
     woken: Cache[int] = field(default_factory=lambda: Cache(1024))

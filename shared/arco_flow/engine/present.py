@@ -77,24 +77,35 @@ def run_view(scope: Scope, run: Run, tasks: list[TaskView]) -> RunView:
 class RunDetails:
     """What the ledger knows beyond the packed state: reasons, failures, accepted completions.
 
+    version: of the last segment taken in; a follower of a run reads only what came since.
     heartbeats: those that wait to be folded, so that progress is shown as it is reported.
     """
 
-    def __init__(self, segments: list[Segment], heartbeats: Sequence[TaskHeartbeat] = ()) -> None:
-        self.heartbeats = {(beat.task, beat.attempt): beat for beat in heartbeats}
+    def __init__(self) -> None:
+        self.version = 0
+        self.heartbeats: dict[tuple[str, int], TaskHeartbeat] = {}
         self.reasons: dict[str, str] = {}
         self.finished: dict[str, TaskFinished] = {}
         self.failed: dict[str, list[FailedAttempt]] = {}
+
+    def take_in(self, segments: Sequence[Segment], heartbeats: Sequence[TaskHeartbeat]) -> None:
+        """Add segments in order; one that is known already changes nothing."""
+        self.heartbeats = {(beat.task, beat.attempt): beat for beat in heartbeats}
         for segment in segments:
-            for entry in segment.entries:
-                data = entry.event.data
-                if isinstance(data, TaskStateChanged):
-                    self.reasons[data.task] = data.reason
-                    if data.after == TaskState.RETRY_WAIT.name:
-                        failed = FailedAttempt(attempt=data.attempt, reason=data.reason)
-                        self.failed.setdefault(data.task, []).append(failed)
-                elif isinstance(data, TaskFinished) and entry.disposition == APPLIED:
-                    self.finished[data.task] = data
+            if segment.version > self.version:
+                self.version = segment.version
+                self._take_in(segment)
+
+    def _take_in(self, segment: Segment) -> None:
+        for entry in segment.entries:
+            data = entry.event.data
+            if isinstance(data, TaskStateChanged):
+                self.reasons[data.task] = data.reason
+                if data.after == TaskState.RETRY_WAIT.name:
+                    failed = FailedAttempt(attempt=data.attempt, reason=data.reason)
+                    self.failed.setdefault(data.task, []).append(failed)
+            elif isinstance(data, TaskFinished) and entry.disposition == APPLIED:
+                self.finished[data.task] = data
 
 
 _IDLE = Live(dispatched_ms=0)

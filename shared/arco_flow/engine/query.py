@@ -38,7 +38,9 @@ async def get_run(engine: Engine, scope: Scope, run_id: str, *, tasks: bool = Tr
         return run_view(scope, run, [])
     plan = await load_plan(engine, scope, run.plan_id)
     heartbeats = [] if RunState(run.state).is_terminal else await _heartbeats(engine, head.entity)
-    details = RunDetails(await run_segments(engine, head.entity), heartbeats)
+    details = engine.memory.details.get(head.entity) or RunDetails()
+    details.take_in(await run_segments(engine, head.entity, after=details.version), heartbeats)
+    engine.memory.details.put(head.entity, details)
     return run_view(scope, run, task_views(run, plan, details))
 
 
