@@ -286,7 +286,7 @@ kinds: st.SearchStrategy[PartitionsDefinition] = st.builds(
         [
             lambda z, o, e, x: HourlyPartitions("2025-10-20", timezone=z, minute_offset=o,
                                                 end_offset=e, exclusions=x),
-            lambda z, o, e, x: DailyPartitions("2025-01-01", timezone=z, hour_offset=o % 24,
+            lambda z, o, e, x: DailyPartitions("2025-01-01", timezone=z, hour_offset=o % 12,
                                                end_offset=e, exclusions=x),
             lambda z, o, e, x: WeeklyPartitions("2024-01-01", timezone=z, day_offset=o % 5 + 1,
                                                 end_offset=e, exclusions=x),

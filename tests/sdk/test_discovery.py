@@ -33,6 +33,17 @@ def refusal(target: str) -> str:
     return str(caught.value)
 
 
+def test_a_folder_without_init_in_a_package_is_imported_anew() -> None:
+    write("lot/__init__.py", "")
+    write("lot/deep/rates.py", "base = 1\n")
+    write(
+        "flow.py",
+        "import lot.deep.rates\nfrom arco_flow import asset\n\n@asset\ndef a() -> int: return 1\n",
+    )
+    for _ in range(2):
+        assert len(load_definitions("flow.py").assets) == 1
+
+
 def test_a_file_is_named_after_itself() -> None:
     write("sales.py", ASSET.format(name="orders"))
     definitions = load_definitions("sales.py")

@@ -307,7 +307,8 @@ def asset(function: Callable[..., Any] | None = None, /, **given: Any) -> Any:
     kind: "activity" for side effects only. deps: assets that come first, without a value.
     mappings: PartitionMapping by parameter, key or asset. timeout: of the execution;
     start_timeout: until a worker has begun; heartbeat_timeout: longest silence of a worker.
-    code_version: by default a digest of the function's source, comments included.
+    code_version: by default a digest of the function's source, comments included, and of what it
+    uses by name from its code location; not of installed packages, data files and other assets.
     metadata, tags: enter the manifest's fingerprint, so no floats.
 
     Raises DefinitionError with file and line for a wrong use; what concerns other assets is

@@ -16,8 +16,10 @@ from arco_flow.domain.manifest import (
     TimeoutsSpec,
 )
 from arco_flow.domain.wire import sha256_hex
+from arco_flow.sdk.code_digest import SourceReader
 from arco_flow.sdk.execution import output_io
-from arco_flow.sdk.source import SourceReader, relative_path
+from arco_flow.sdk.source import relative_path
+from arco_flow.sdk.source_files import file_digest
 
 if TYPE_CHECKING:
     from arco_flow.sdk.asset import Asset
@@ -30,7 +32,7 @@ def build_manifest(definitions: Definitions) -> Manifest:
     definitions.validate()
     files = definitions.source_files or _files_of(definitions.assets)
     root = definitions.location.get("root") or _common_folder(files)
-    reader = SourceReader()
+    reader = SourceReader(root)
     return Manifest(
         code_version_id=code_version_id(files, root),
         module=definitions.location.get("module", ""),
@@ -39,16 +41,9 @@ def build_manifest(definitions: Definitions) -> Manifest:
 
 
 def code_version_id(files: Iterable[str], root: str) -> str:
-    """`cv_` + 32 hexadecimal characters of the files' relative names and contents.
-
-    Line ends are normalised, so that a checkout on Windows is the same version.
-    """
-    lines = []
-    for path in sorted({relative_path(file, root): file for file in files}.items()):
-        name, file = path
-        with open(file, "rb") as handle:
-            text = handle.read().replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        lines.append(f"{name}\0{sha256_hex(text)}\n")
+    """`cv_` + 32 hexadecimal characters of the files' relative names and contents."""
+    named = sorted({relative_path(file, root): file for file in files}.items())
+    lines = [f"{name}\0{file_digest(file)}\n" for name, file in named]
     return "cv_" + sha256_hex("".join(lines).encode())[:32]
 
 

@@ -173,8 +173,7 @@ def _make_way(name: str, root: str) -> None:
     The location's modules import each other by their names, so these must lead to itself.
     """
     module = sys.modules.get(name)
-    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-    place = next((os.path.abspath(found) for found in places if found), None)
+    place = _place_of_module(module)
     if place is None or is_below(place, root) or _is_installed(place) or name == "__main__":
         return
     for known in list(sys.modules):
@@ -233,9 +232,15 @@ def _import_named(name: str, file: str) -> ModuleType:
 
 def _remember(known: set[str], root: str) -> None:
     for name in set(sys.modules) - known:
-        file = getattr(sys.modules[name], "__file__", None)
-        if file and is_below(os.path.abspath(file), root):
+        place = _place_of_module(sys.modules[name])
+        if place is not None and is_below(place, root):
             _imported.add(name)
+
+
+def _place_of_module(module: ModuleType | None) -> str | None:
+    """Its file, or the first folder of a package that has none; None of what is built in."""
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    return next((os.path.abspath(found) for found in places if found), None)
 
 
 def _gather(modules: list[ModuleType]) -> Definitions:

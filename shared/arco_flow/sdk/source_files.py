@@ -11,6 +11,9 @@ import os
 import tokenize
 from collections.abc import Iterable, Iterator
 
+from arco_flow.domain.wire import sha256_hex
+from arco_flow.sdk.source import is_below
+
 
 def source_files(entries: Iterable[str], root: str) -> tuple[str, ...]:
     """The entry files and every file below `root` that they import, sorted; absolute paths."""
@@ -36,18 +39,40 @@ def _imports(file: str, root: str) -> Iterator[str]:
             for name in node.names:
                 yield from _files_of(root, name.name.split("."))
         elif isinstance(node, ast.ImportFrom):
-            base = _folder(file, node.level) if node.level else root
+            base = import_base(file, node.level, root)
             parts = node.module.split(".") if node.module else []
             yield from _files_of(base, parts)
             for name in node.names:
                 yield from _files_of(base, [*parts, name.name])
 
 
-def _folder(file: str, level: int) -> str:
+def import_base(file: str, level: int, root: str) -> str:
+    """The folder from which `from … import` in a file starts; level: its leading dots."""
+    if not level:
+        return root
     folder = os.path.dirname(file)
     for _ in range(level - 1):
         folder = os.path.dirname(folder)
     return folder
+
+
+def module_file(path: str, root: str) -> str | None:
+    """The file of a module or package, given without suffix, when it lies below the root."""
+    for file in (os.path.join(path, "__init__.py"), path + ".py"):
+        if root and is_below(file, root) and os.path.isfile(file):
+            return file
+    return None
+
+
+def is_module(path: str, root: str) -> bool:
+    """Whether a path without suffix is a module or a package, with or without `__init__.py`."""
+    return module_file(path, root) is not None or os.path.isdir(path)
+
+
+def file_digest(path: str) -> str:
+    """SHA-256 of a file's text. Line ends are normalised: a checkout on Windows is the same."""
+    with open(path, "rb") as handle:
+        return sha256_hex(handle.read().replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
 
 
 def _files_of(base: str, parts: list[str]) -> Iterator[str]:
