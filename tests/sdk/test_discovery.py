@@ -44,6 +44,16 @@ def test_a_folder_without_init_in_a_package_is_imported_anew() -> None:
         assert len(load_definitions("flow.py").assets) == 1
 
 
+def test_a_package_that_can_not_be_imported_leaves_its_own_error() -> None:
+    write("lot/__init__.py", "import lot.deep.rates\n\nvalue = 1 / 0\n")
+    write("lot/deep/rates.py", "class Odd:\n    def __getattr__(self, name): return self\n"
+          "\nimport sys\nsys.modules['odd'] = Odd()\n")  # fmt: skip
+    write("flow.py", "import lot\n")
+    for _ in range(2):
+        assert "ZeroDivisionError: division by zero" in refusal("flow.py")
+    sys.modules.pop("odd")
+
+
 def test_a_file_is_named_after_itself() -> None:
     write("sales.py", ASSET.format(name="orders"))
     definitions = load_definitions("sales.py")

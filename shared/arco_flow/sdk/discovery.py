@@ -239,8 +239,14 @@ def _remember(known: set[str], root: str) -> None:
 
 def _place_of_module(module: ModuleType | None) -> str | None:
     """Its file, or the first folder of a package that has none; None of what is built in."""
-    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-    return next((os.path.abspath(found) for found in places if found), None)
+    # Not by getattr: some libraries put objects there that answer to every name.
+    names: dict[str, Any] = getattr(module, "__dict__", {})
+    file = names.get("__file__")
+    try:
+        places = [file] if file else list(names.get("__path__", ()))
+    except KeyError:  # of a package whose parent could not be imported
+        return None
+    return os.path.abspath(places[0]) if places else None
 
 
 def _gather(modules: list[ModuleType]) -> Definitions:
