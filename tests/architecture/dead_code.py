@@ -21,7 +21,8 @@ CALLED_BY_NAME = [
     # asyncio's protocols, logging and click call these.
     "emit",
     "connection_*",
-    "data_received",
+    "buffer_updated",
+    "get_buffer",
     "eof_received",
     "pause_writing",
     "resume_writing",

@@ -30,7 +30,7 @@ def run(folder: Path, *args: str, code: int = 0, **env: str) -> subprocess.Compl
         timeout=60,
     )
     assert done.returncode == code, f"{args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     return done
 
 
