@@ -384,6 +384,25 @@ def test_a_long_poll_does_not_hold_the_close_for_ever() -> None:
     serve(talk, QUICK)
 
 
+def test_a_long_poll_whose_client_has_left_does_not_hold_the_close_at_all() -> None:
+    async def talk(wire: Wire, server: HttpServer) -> None:
+        body = b'{"selection": "shop.a"}'
+        json_body = ("Content-Type: application/json", f"Content-Length: {len(body)}")
+        await wire.send(request(f"POST {BASE}/runs HTTP/1.1", AUTH.strip(), *json_body) + body)
+        run = json.loads((await wire.answer())[2])["runId"]
+        await wire.send(request(f"GET {BASE}/runs/{run}?wait=60s HTTP/1.1", AUTH.strip()))
+        wire.writer.close()
+        host, port = wire.writer.get_extra_info("peername")[:2]
+        reader, writer = await asyncio.open_connection(host, port)
+        # What came before on another connection has been read when this is answered.
+        await Wire(reader, writer).send(LIVE)
+        await Wire(reader, writer).answer()
+        writer.close()
+        await asyncio.wait_for(server.close(), 2)
+
+    serve(talk, Limits(close_seconds=60))
+
+
 def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind() -> None:
     async def talk(wire: Wire, server: HttpServer) -> None:
         await wire.send(request(f"POST {BASE}/runs HTTP/1.1", "Content-Length: 10") + b"12")

@@ -8,6 +8,7 @@ only reasons to repeat (AIP-194).
 from __future__ import annotations
 
 import http.client
+import os
 import time
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
@@ -113,8 +114,10 @@ class PlaneClient:
         return self._connection
 
     def _unreachable(self, error: Exception) -> PlaneUnreachable:
+        named = "ARCO_FLOW_URL" if os.environ.get("ARCO_FLOW_URL") else None
         return PlaneUnreachable(
             f"no plane answers at {self.url} ({error})",
+            where=named,
             fix="start one with `arco-flow dev`, or check ARCO_FLOW_URL",
         )
 
@@ -152,9 +155,11 @@ def _decoded(status: int, raw: bytes, kind: type[T]) -> T:
 def _refused(status: int, raw: bytes) -> PlaneRefused | PlaneUnreachable:
     try:
         error: dict[str, Any] = msgspec.json.decode(raw)["error"]
-        message, reason = str(error["message"]), str(error["details"][0]["reason"])
+        info = error["details"][0]
+        message, reason = str(error["message"]), str(info["reason"])
     except (msgspec.DecodeError, KeyError, IndexError, TypeError):
         message, reason = f"the server answered {status}, and not as a plane does", "NO_PLANE"
+        info = {}
     if status == 401:
         fix = "set ARCO_FLOW_TOKEN to the plane's token"
         return PlaneRefused(status, reason, f"{message}\n  fix: {fix}")
@@ -163,4 +168,4 @@ def _refused(status: int, raw: bytes) -> PlaneRefused | PlaneUnreachable:
         return PlaneRefused(status, reason, f"{message}\n  fix: {fix}")
     if status == 503:
         return PlaneUnreachable(message, reason=reason)
-    return PlaneRefused(status, reason, message)
+    return PlaneRefused(status, reason, message, info.get("metadata"))

@@ -10,12 +10,18 @@ from pathlib import Path
 
 import click
 
-from arco_flow.adapters.local.wiring import LocalPlane, LocalSettings, open_plane
+from arco_flow.adapters.local.wiring import (
+    GRACE_SECONDS,
+    LocalPlane,
+    LocalSettings,
+    open_plane,
+)
 from arco_flow.cli.client import PlaneClient
 from arco_flow.cli.deploying import LoadedCode, change_summary, outcome_lines, post_code
 from arco_flow.cli.following import CodeFollower, Told
 from arco_flow.cli.options import emit_line
 from arco_flow.cli.project import PlaneFile, Project
+from arco_flow.cli.suggestions import run_command
 from arco_flow.engine.views import DeployOutcome
 
 
@@ -25,6 +31,8 @@ class Teller(Told):
     def __init__(self, root: Path, *, as_json: bool) -> None:
         self._root = root
         self._as_json = as_json
+        self.run_command = ""
+        """What to type when the first code is deployed."""
 
     def ready(self, url: str, token_file: Path) -> None:
         """The plane answers."""
@@ -41,7 +49,7 @@ class Teller(Told):
             emit_line({"event": "deployed", "changed": changed, "outcome": outcome})
         elif not changed:
             click.echo(f"  code:  {change_summary(outcome)}")
-            click.echo("next: arco-flow run '*', in another terminal; Ctrl-C ends the plane")
+            click.echo(f"next: {self.run_command}  (in another terminal; Ctrl-C ends the plane)")
         else:
             click.echo(f"{self._names(changed)} changed: " + "\n".join(outcome_lines(outcome)))
 
@@ -58,6 +66,14 @@ class Teller(Told):
         names = ", ".join(os.path.relpath(path, self._root) for path in changed[:3])
         return names if len(changed) <= 3 else f"{names} and {len(changed) - 3} more"
 
+    def stopping(self) -> None:
+        """The plane was told to end."""
+        if self._as_json:
+            emit_line({"event": "stopping"})
+        else:
+            wait = f"tasks under way have {GRACE_SECONDS:.0f} s; Ctrl-C again ends them now"
+            click.echo(f"stopping: {wait}")
+
     def ended(self) -> None:
         """The plane has stopped."""
         if self._as_json:
@@ -69,10 +85,8 @@ class Teller(Told):
 async def serve(project: Project, settings: LocalSettings, teller: Teller) -> None:
     """Serve until SIGINT or SIGTERM. Raises OSError when the address can not be had."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     async with open_plane(settings) as plane:
+        _stop_by_signals(stop, plane, teller)
         file = PlaneFile(plane.url, plane.token, project.workspace, os.getpid(), lasting=True)
         path = project.publish(file)
         try:
@@ -83,13 +97,29 @@ async def serve(project: Project, settings: LocalSettings, teller: Teller) -> No
     teller.ended()
 
 
+def _stop_by_signals(stop: asyncio.Event, plane: LocalPlane, teller: Teller) -> None:
+    """The first signal ends the plane gracefully, the next one at once."""
+
+    def asked() -> None:
+        if stop.is_set():
+            plane.hurry()
+        else:
+            stop.set()
+            teller.stopping()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, asked)
+
+
 async def _follow_until(
     stop: asyncio.Event, project: Project, plane: LocalPlane, teller: Teller
 ) -> None:
     client = PlaneClient(plane.url, plane.token, project.workspace)
 
     def deploy(code: LoadedCode) -> DeployOutcome:
-        return post_code(client, code)
+        outcome = post_code(client, code)
+        teller.run_command = teller.run_command or run_command(client)
+        return outcome
 
     following = asyncio.create_task(CodeFollower(project, deploy, teller).follow())
     stopping = asyncio.create_task(stop.wait())

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import msgspec
 
-from arco_flow.adapters.local.wiring import LocalSettings, open_plane
+from arco_flow.adapters.local.wiring import LocalPlane, LocalSettings
 from arco_flow.cli.project import PlaneFile, Project
+
+GRACE_SECONDS: Final = 0.5
+"""How long attempts may go on when the command ends. What is cut goes on with the next command
+that needs a plane, at no charge, so nobody has to wait for it."""
 
 
 class BackgroundPlane:
@@ -31,6 +37,7 @@ class BackgroundPlane:
         self._thread = threading.Thread(target=self._run, name="arco-flow-plane", daemon=True)
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._plane: LocalPlane | None = None
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
         self.file = PlaneFile("", "", project.workspace, os.getpid(), lasting=False)
@@ -53,13 +60,28 @@ class BackgroundPlane:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        """Stop, handing back what is in flight; raises what stopping the plane raised."""
-        if self._loop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
+        """Stop, handing back what is in flight; raises what stopping the plane raised.
+
+        Ctrl-C meanwhile ends what is in flight at once.
+        """
+        self._soon(self._stop.set)
+        while self._thread.is_alive():
+            try:
+                self._thread.join()
+            except KeyboardInterrupt:
+                self._soon(self._hurry)
         signal.signal(signal.SIGTERM, self._handler)
         if self._error is not None and error is None:
             raise self._error
+
+    def _soon(self, call: Callable[[], object]) -> None:
+        if self._loop is not None and self._thread.is_alive():
+            with contextlib.suppress(RuntimeError):  # the loop has just ended by itself
+                self._loop.call_soon_threadsafe(call)
+
+    def _hurry(self) -> None:
+        if self._plane is not None:
+            self._plane.hurry()
 
     def _run(self) -> None:
         try:
@@ -70,8 +92,10 @@ class BackgroundPlane:
             self._ready.set()
 
     async def _serve(self) -> None:
-        async with open_plane(self._settings) as plane:
-            self._loop = asyncio.get_running_loop()
+        plane = LocalPlane(self._settings)
+        try:
+            await plane.start()
+            self._loop, self._plane = asyncio.get_running_loop(), plane
             self.file = msgspec.structs.replace(self.file, url=plane.url, token=plane.token)
             if self._settings.deliver:
                 self._project.publish(self.file)
@@ -79,6 +103,8 @@ class BackgroundPlane:
             await self._stop.wait()
             if self._settings.deliver:
                 self._project.withdraw()
+        finally:
+            await plane.close(GRACE_SECONDS)
 
 
 def _terminated(number: int, _frame: FrameType | None) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import click
 
@@ -18,13 +19,15 @@ class PlaneUnreachable(Unavailable):
 
 
 class PlaneRefused(ArcoError):
-    """The plane answered with an error. status: of HTTP; the message is the plane's."""
+    """The plane answered with an error. status: of HTTP; message and details are the plane's."""
 
     reason = "PLANE_REFUSED"
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    def __init__(
+        self, status: int, reason: str, message: str, details: Mapping[str, object] | None = None
+    ) -> None:
         self.status = status
-        super().__init__(message, reason=reason)
+        super().__init__(message, reason=reason, details=details)
 
 
 def report(error: BaseException, *, as_json: bool = False) -> int:

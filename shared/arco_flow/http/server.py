@@ -121,6 +121,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._draining = False
         self._discarding = False
         self._reading = True
+        self._is_read = False
         self.deadline = loop.time() + server.limits.head_seconds
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -181,10 +182,13 @@ class _Connection(asyncio.BufferedProtocol):
         self._writable.set()
 
     def drain(self) -> None:
-        """Close after the request in progress, at once when there is none."""
-        self._draining = True
+        """Close after the request in progress; at once when there is none, or when it is a read
+        (it may be a long poll) whose client sends no more: most likely it has left."""
+        was_left, self._draining = self._draining, True
         if self._task is None:
             self._transport.close()
+        elif was_left and self._is_read:
+            self.cut()
 
     def cut(self) -> None:
         """Close now."""
@@ -209,6 +213,7 @@ class _Connection(asyncio.BufferedProtocol):
             return
         if request is not None:
             self.deadline = float("inf")
+            self._is_read = request.method == "GET"
             self._task = self._loop.create_task(self._serve(request, keep_alive))
 
     def _next_request(self) -> tuple[Request | None, bool]:

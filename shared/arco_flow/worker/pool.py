@@ -131,6 +131,11 @@ class WorkerPool:
         while self._background:
             await asyncio.gather(*self._background, return_exceptions=True)
 
+    def hurry(self) -> None:
+        """End what `close` waits for by force: its grace is over now."""
+        for worker in self._workers:
+            worker.kill()
+
     async def _end(self, worker: WorkerProcess, grace_seconds: float) -> None:
         if not worker.attempt_id:
             worker.hang_up()
@@ -231,8 +236,14 @@ class WorkerPool:
     def _in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._over)
         return task
+
+    def _over(self, task: asyncio.Task[Any]) -> None:
+        self._background.discard(task)
+        if not task.cancelled():
+            # Whoever still waits for it gets its error; nobody may, when the pool closes.
+            task.exception()
 
 
 async def report_unstarted(envelope: DispatchEnvelope, worker_id: str, problem: str) -> None:

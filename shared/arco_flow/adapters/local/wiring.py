@@ -41,6 +41,9 @@ from arco_flow.http.server import HttpServer
 from arco_flow.worker.pool import WorkerPool, report_unstarted
 from arco_flow.worker.process import WorkerSpec
 
+GRACE_SECONDS = 5.0
+"""How long attempts may go on when the plane ends; what is cut is requeued at its next start."""
+
 SWEEP_SECONDS = 2.0
 """In the cloud the sweeper comes once a minute; a laptop's user is watching."""
 
@@ -128,7 +131,7 @@ class LocalPlane:
         await self.tasks.start()
         self._sweeper = asyncio.create_task(self._sweep_forever())
 
-    async def close(self, grace_seconds: float = 5.0) -> None:
+    async def close(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Stop accepting, hand back what is in flight (it is durable), end the workers."""
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -139,6 +142,11 @@ class LocalPlane:
             await self._pool.close(grace_seconds, report=False)
         await self._server.close()
         self._database.close()
+
+    def hurry(self) -> None:
+        """From within the event loop: `close` shall wait for no attempt any more."""
+        if self._pool is not None:
+            self._pool.hurry()
 
     async def warm(self) -> None:
         """Start the workers now, so that the first task does not wait for their imports."""
