@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from arco_flow.engine.views import AssetView
 
 
-@click.command("assets", epilog="Example: arco-flow assets 'group:daily and not shop.orders'")
+@click.command("assets", epilog="Example: arco-flow assets '+assets.report'")
 @click.argument("selection", required=False, default="")
 @project_options
 def command(selection: str, folder: str, workspace: str | None, as_json: bool) -> None:
-    """List the deployed assets, those of SELECTION or all, upstream first."""
+    """List the deployed assets, those of SELECTION or all, upstream first.
+
+    The key of one asset, such as shop.orders, shows all that is known of it.
+    """
     from arco_flow.cli.project import find_project
     from arco_flow.cli.render import table
     from arco_flow.cli.session import open_session
@@ -27,20 +30,25 @@ def command(selection: str, folder: str, workspace: str | None, as_json: bool) -
     if as_json:
         emit(page)
         return
+    if len(page.assets) == 1 and page.assets[0].key == selection.strip():
+        from arco_flow.cli.asset_report import asset_lines
+
+        click.echo("\n".join(asset_lines(page.assets[0])))
+        return
     rows = [_row(asset) for asset in page.assets]
     click.echo(table(("ASSET", "GROUP", "PARTITIONS", "MATERIALIZED", "LAST", "UPSTREAM"), rows))
 
 
 def _row(asset: AssetView) -> tuple[str, ...]:
+    from arco_flow.cli.asset_report import materialized
     from arco_flow.cli.render import clock_time
 
-    total = 1 if asset.partition_count is None else asset.partition_count
     last = asset.last_materialization or {}
     return (
         asset.key,
         asset.group,
         asset.partitions,
-        f"{asset.materialized_count}/{total}",
+        materialized(asset),
         clock_time(str(last.get("time", ""))),
         ", ".join(asset.upstream),
     )
