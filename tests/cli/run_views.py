@@ -13,10 +13,10 @@ OVER = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELLED")
 
 TRACE = """\
 Traceback (most recent call last):
-  File "/home/me/shop/assets.py", line 12, in orders
+  File "/srv/shop/assets.py", line 12, in orders
     return parse("{")
            ^^^^^^^^^^
-  File "/home/me/shop/helpers.py", line 4, in parse
+  File "/srv/shop/helpers.py", line 4, in parse
     return json.loads(text)
   File "/usr/lib/python3.11/json/__init__.py", line 346, in loads
     return _default_decoder.decode(s)

@@ -31,9 +31,20 @@ def a() -> int:
     return 1
 
 
-@asset
+@asset(owners=["team:shop"], tags={"tier": "1"})
 def b(a: int) -> int:
+    '''What a is, and one more.'''
     return a + 1
+
+
+@b.check(blocking=True)
+def is_two(b: int) -> bool:
+    return b >= 2
+
+
+@b.check(severity="warn")
+def is_small(b: int) -> bool:
+    return b < 10
 
 
 @asset
@@ -68,13 +79,29 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+PROMPT_SECONDS = 4
+"""Less than the grace that a plane gives its attempts."""
+
+
+class Gate:
+    """Tells when user code is in shop.held, without polling."""
+
+    def __init__(self, folder: Path) -> None:
+        os.mkfifo(folder / "gate")
+        self._end = os.open(folder / "gate", os.O_RDONLY | os.O_NONBLOCK)
+
+    def wait(self) -> None:
+        try:
+            assert select.select([self._end], [], [], 20)[0], "user code is not reached"
+        finally:
+            os.close(self._end)
+
+
 class HeldRun:
     """A command that runs shop.held in a session of its own, once user code holds a worker."""
 
     def __init__(self, folder: Path) -> None:
-        gate = folder / "gate"
-        os.mkfifo(gate)
-        entered = os.open(gate, os.O_RDONLY | os.O_NONBLOCK)
+        gate = Gate(folder)
         self.process = subprocess.Popen(
             [*COMMAND, "run", "shop.held"],
             cwd=folder,
@@ -84,15 +111,12 @@ class HeldRun:
             text=True,
             start_new_session=True,
         )
-        try:
-            assert select.select([entered], [], [], 20)[0], "user code is not reached"
-        finally:
-            os.close(entered)
+        gate.wait()
 
     def end(self, number: int) -> tuple[str, str]:
         """Send a signal to the command alone; what it wrote on both streams."""
         self.process.send_signal(number)
-        return self.process.communicate(timeout=30)
+        return self.process.communicate(timeout=PROMPT_SECONDS)
 
 
 class Dev:
@@ -123,6 +147,7 @@ class Dev:
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
+        self.next("stopping")
         self.next("ended")
         assert self.process.wait(timeout=20) == 0
 
@@ -181,7 +206,7 @@ def test_a_run_that_fails_is_exit_code_1_and_says_why(project: Path) -> None:
     assert told[2:5] == [
         "FAILED shop.broken (try 2): USER_CODE",
         "  ValueError: the source is away (2)",
-        "  at shop.py:28 in broken",
+        "  at shop.py:39 in broken",
     ]
     assert told[6] == "  try 1: ValueError: the source is away (1)"
     assert told[-1] == f"next: arco-flow logs {run_id} --task shop.broken"
@@ -250,6 +275,19 @@ def test_a_command_that_is_terminated_leaves_no_process_behind(project: Path) ->
     with pytest.raises(ProcessLookupError):
         os.killpg(held.process.pid, 0)
     assert not (project / ".arco-flow" / "plane.json").exists()
+
+
+def test_a_second_signal_ends_a_plane_whose_tasks_are_busy_at_once(dev: Dev, project: Path) -> None:
+    dev.next("ready")
+    dev.next("deployed")
+    gate = Gate(project)
+    answer(project, "run", "shop.held")
+    gate.wait()
+    dev.process.send_signal(signal.SIGINT)
+    dev.next("stopping")
+    dev.process.send_signal(signal.SIGINT)
+    assert dev.process.wait(timeout=PROMPT_SECONDS) == 0
+    assert answer(project, "status")["state"] == "RUNNING", "it goes on with the next plane"
 
 
 def test_commands_that_look_at_the_same_time_wait_for_each_other(project: Path) -> None:
@@ -348,3 +386,36 @@ def test_logs_are_followed_to_the_end_of_the_run(dev: Dev, project: Path) -> Non
     one = answer(project, "logs", accepted["runId"], "--task", "shop.a")
     assert [line["task"] for line in one["lines"]] == ["shop.a"]
     dev.stop()
+
+
+def test_the_ledger_tells_what_happened_in_words_and_of_one_task(project: Path) -> None:
+    run(project, "run", "shop.broken or shop.a", code=1)
+    shown = run(project, "events").stdout
+    assert "PLACE" in shown
+    assert "DISPATCHED → RUNNING" in shown
+    assert "RUNNING → RETRY_WAIT: USER_CODE: ValueError: the source is away (1)" in shown
+    assert "try 2 FAILED: USER_CODE: ValueError: the source is away (2) by plane-" in shown
+    assert "READY → DISPATCHED (try 2)" in shown
+    of_one = answer(project, "events", "--task", "shop.a")["events"]
+    assert {line["event"]["data"]["task"] for line in of_one} == {"shop.a"}
+    assert 3 < len(of_one) < len(answer(project, "events")["events"])
+    assert "did you mean 'shop.a'" in run(project, "events", "--task", "shop.aa", code=1).stderr
+
+
+def test_one_asset_in_detail(project: Path) -> None:
+    run(project, "run", "+shop.b")
+    shown = run(project, "assets", "shop.b").stdout.splitlines()
+    told = dict(line.split(None, 1) for line in shown if len(line.split(None, 1)) == 2)
+    assert shown[0] == "shop.b"
+    assert shown[1] == "  What a is, and one more."
+    assert told["owners"] == "team:shop"
+    assert told["tags"] == "tier=1"
+    assert told["upstream"] == "shop.a"
+    assert told["downstream"] == "shop.c"
+    assert told["checks"] == "is_two (blocks), is_small (warn)"
+    assert told["materialized"] == "1/1"
+    assert told["run"] == answer(project, "status")["runId"]
+    assert shown[-1] == "next: arco-flow run shop.b"
+    regional = run(project, "assets", "shop.by_region").stdout.splitlines()
+    assert regional[-1] == "next: arco-flow partitions list shop.by_region"
+    assert "ASSET" in run(project, "assets", "+shop.b").stdout, "a selection is a list"

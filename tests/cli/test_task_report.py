@@ -33,7 +33,7 @@ def test_a_failed_task_tells_category_message_place_and_earlier_tries() -> None:
     assert troubles(a_run(task, state="FAILED")) == [
         "\x1b[31mFAILED\x1b[0m shop.orders (try 3): USER_CODE",
         "  JSONDecodeError: Expecting value",
-        "  at /home/me/shop/helpers.py:4 in parse",
+        "  at /srv/shop/helpers.py:4 in parse",
         "    return json.loads(text)",
         "  try 1: ConnectionError: 503",
         "  try 2: TIMEOUT: no sign of life",
@@ -66,7 +66,7 @@ def test_places_are_of_user_code_and_short_when_they_are_near(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     monkeypatch.chdir(str(tmp_path))
-    near = TRACE.replace("/home/me/shop", str(tmp_path))
+    near = TRACE.replace("/srv/shop", str(tmp_path))
     assert user_frame(near)[0] == "at helpers.py:4 in parse"
     assert user_frame("") == []
     library = '  File "/x/site-packages/polars/a.py", line 1, in f\n    pass\nE'

@@ -284,7 +284,7 @@ PLANES: dict[str, tuple[dict[str, str], int, str]] = {
         {"ARCO_FLOW_URL": "http://127.0.0.1:1"},
         3,
         "error: no plane answers at http://127.0.0.1:1 ([Errno 111] Connection refused)\n"
-        "  fix: start one with `arco-flow dev`, or check ARCO_FLOW_URL",
+        "  at ARCO_FLOW_URL\n  fix: start one with `arco-flow dev`, or check ARCO_FLOW_URL",
     ),
     "no address": (
         {"ARCO_FLOW_URL": "localhost:3000"},

@@ -7,7 +7,7 @@ from typing import Final
 _ASSETS: Final = '''\
 """Assets are functions: a parameter that is called like an asset receives its value."""
 
-from arco_flow import DailyPartitions, PartitionKey, asset
+from arco_flow import DailyPartitions, DynamicPartitions, PartitionKey, asset
 
 days = DailyPartitions("2026-01-01")
 
@@ -37,6 +37,12 @@ def revenue(orders: list[Order]) -> int:
 def report(day: PartitionKey, orders: list[Order], revenue: int) -> str:
     """One line on the day, made of two upstream assets."""
     return f"{day}: {len(orders)} orders, {revenue / 100:.2f} EUR"
+
+
+@asset(partitions=DynamicPartitions("regions"))
+def budget(region: PartitionKey) -> int:
+    """Partitions that exist when you say so: `arco-flow partitions add regions eu us`."""
+    return 500 if region == "eu" else 200
 '''
 
 _TESTS: Final = '''\

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from arco_flow.domain.errors import InvalidInput, TooLarge
 from arco_flow.domain.manifest import AssetSpec
 from arco_flow.domain.multi_partitions import MultiPartitions
+from arco_flow.domain.name_partitions import DynamicPartitions
 from arco_flow.domain.partition_base import (
     PartitionContext,
     PartitionsDefinition,
@@ -83,13 +84,19 @@ def _unnamed(chosen: Mapping[str, PartitionsDefinition], ctx: PartitionContext) 
     last = {asset: definition.last(ctx) or "" for asset, definition in chosen.items()}
     asset = next((asset for asset, key in last.items() if key), next(iter(last)))
     key = last[asset]
+    definition = chosen[asset]
+    name = definition.name if isinstance(definition, DynamicPartitions) else ""
     ways = f"-p '{key}', --range START..END, or --all-partitions"
     return InvalidInput(
         f"asset '{asset}' is partitioned: say which partitions to run",
-        fix=ways if key else "no partition exists yet: arco-flow partitions add DEFINITION KEY",
+        fix=ways if key else f"no partition exists yet: {_first_partition(name)}",
         reason="PARTITIONS_REQUIRED",
-        details={"asset": asset, "partition": key},
+        details={"asset": asset, "partition": key, "definition": name},
     )
+
+
+def _first_partition(name: str) -> str:
+    return f"arco-flow partitions add {name} KEY" if name else "wait for the first"
 
 
 Span = tuple[int, int]

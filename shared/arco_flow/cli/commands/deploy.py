@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from arco_flow.cli.options import emit, project_options
 
+if TYPE_CHECKING:
+    from arco_flow.cli.client import PlaneClient
+    from arco_flow.engine.views import DeployOutcome
 
-@click.command("deploy", epilog="Example: arco-flow deploy shop.assets --dry-run")
+
+@click.command("deploy", epilog="Example: arco-flow deploy assets.py --dry-run")
 @click.argument("target", required=False)
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @project_options
@@ -26,11 +32,17 @@ def command(
     code = load_code(project)
     with open_session(project) as session:
         outcome = post_code(session.client, code, dry_run=dry_run)
+        following = "" if as_json or dry_run else _next(session.client, outcome)
     if as_json:
         emit(outcome)
         return
     click.echo("\n".join(outcome_lines(outcome)))
-    if outcome.stale_partitions:
-        click.echo("next: arco-flow assets, to see what is stale")
-    elif not dry_run:
-        click.echo("next: arco-flow run '*'")
+    if following:
+        click.echo(f"next: {following}")
+
+
+def _next(client: PlaneClient, outcome: DeployOutcome) -> str:
+    from arco_flow.cli.suggestions import run_command
+
+    stale = next(iter(outcome.stale_partitions), None)
+    return f"arco-flow partitions list {stale} --state STALE" if stale else run_command(client)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import click
@@ -38,4 +39,4 @@ def command(name: str, as_json: bool) -> None:
         emit({"folder": str(folder), "files": [str(path) for path in files]})
         return
     click.echo("\n".join(f"  wrote {path}" for path in files))
-    click.echo(f"next: cd {name} && arco-flow run '*' -p 2026-01-01")
+    click.echo(f"next: cd {shlex.quote(name)} && arco-flow run '*' -p 2026-01-01")

@@ -20,12 +20,12 @@ class DynamicKeys(msgspec.Struct, frozen=True):
     partitions: list[str]
 
 
-@click.group("partitions", epilog="Example: arco-flow partitions list shop.orders --state MISSING")
+@click.group("partitions", epilog="Example: arco-flow partitions list assets.orders")
 def command() -> None:
     """List the partitions of an asset; add or delete the keys of a dynamic definition."""
 
 
-@command.command("list", epilog="Example: arco-flow partitions list shop.orders --state STALE")
+@command.command("list", epilog="Example: arco-flow partitions list assets.orders --state STALE")
 @click.argument("asset")
 @click.option("--state", "states", multiple=True, help="MISSING, MATERIALIZED or STALE.")
 @project_options

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from arco_flow.cli.session import Session
     from arco_flow.engine.views import RunAccepted, RunSpec, RunView
 
+LEFT_OUT_SHOWN = 5
+"""Names of assets that are left out; the rest is counted, and --json has all."""
+
 
 @click.command(
-    "run", epilog="Example: arco-flow run '+shop.revenue' --range 2026-01-01..2026-01-31"
+    "run", epilog="Example: arco-flow run '+assets.revenue' --range 2026-01-01..2026-01-03"
 )
 @click.argument("selection")
 @click.option("-t", "--target", metavar="TARGET", help="Module, file or folder of the code.")
@@ -117,11 +120,25 @@ def _show_plan(session: Session, spec: RunSpec, *, as_json: bool) -> None:
     from arco_flow.engine.views import PlanView
 
     plan = session.client.post("/runs", PlanView, spec, repeat=True, validateOnly=True)
+    _tell_left_out(plan.left_out, spec, quiet=as_json)
     if as_json:
         emit(plan)
         return
     click.echo(plan_table(plan))
     click.echo(f"{plan.task_count} task{'s' if plan.task_count != 1 else ''} would run")
+
+
+def _tell_left_out(left_out: list[str], spec: RunSpec, *, quiet: bool) -> None:
+    """Selected assets that the run does not make: nobody shall wait for them."""
+    if not left_out:
+        return
+    span = spec.partition_range
+    named = f"in {span.start}..{span.end}" if span else ", ".join(spec.partitions)
+    verb = "has" if len(left_out) == 1 else "have"
+    shown = ", ".join(left_out[:LEFT_OUT_SHOWN])
+    if len(left_out) > LEFT_OUT_SHOWN:
+        shown += f" and {len(left_out) - LEFT_OUT_SHOWN} more"
+    note(f"left out: {shown}, which {verb} no partition {named}".rstrip(), quiet=quiet)
 
 
 def _run(session: Session, spec: RunSpec, *, wait: bool, as_json: bool) -> None:
@@ -130,6 +147,7 @@ def _run(session: Session, spec: RunSpec, *, wait: bool, as_json: bool) -> None:
     accepted = session.client.post("/runs", RunAccepted, spec, repeat=True)
     if not accepted.created:
         note(f"run key '{accepted.run_key}' stands for this run already", quiet=as_json)
+    _tell_left_out(accepted.left_out, spec, quiet=as_json)
     if wait:
         _watch(session, accepted, as_json=as_json)
     elif as_json:

@@ -7,7 +7,7 @@ import click
 from arco_flow.cli.options import emit, project_options
 
 
-@click.command("runs", epilog="Example: arco-flow runs --state FAILED --state TIMED_OUT")
+@click.command("runs", epilog="Example: arco-flow runs --state FAILED --state TIMED_OUT --limit 5")
 @click.option("--state", "states", multiple=True, help="Only runs in this state; repeatable.")
 @click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
 @project_options
@@ -18,11 +18,13 @@ def command(
     from arco_flow.cli.project import find_project
     from arco_flow.cli.render import clock_time, counts_text, span, state_text, table
     from arco_flow.cli.session import open_session
+    from arco_flow.cli.suggestions import run_command
     from arco_flow.engine.views import RunPage
 
     chosen = " OR ".join(f"state = {state.upper()}" for state in states)
     with open_session(find_project(folder, None, workspace)) as session:
         page = session.client.get("/runs", RunPage, pageSize=limit, filter=chosen)
+        first = "" if as_json or states or page.runs else run_command(session.client)
     if as_json:
         emit(page)
         return
@@ -38,7 +40,7 @@ def command(
         for run in page.runs
     ]
     if not rows:
-        click.echo("no runs" if states else "no runs yet; next: arco-flow run '*'")
+        click.echo(f"no runs yet\nnext: {first}" if first else "no runs")
         return
     click.echo(table(("RUN", "STATE", "SELECTION", "CREATED", "TIME", "TASKS"), rows))
     if page.next_page_token:

@@ -7,7 +7,7 @@ import click
 from arco_flow.cli.options import emit, note, project_options
 
 
-@click.command("status", epilog="Example: arco-flow status run_4k2j… --watch")
+@click.command("status", epilog="Example: arco-flow status --watch")
 @click.argument("run", required=False)
 @click.option("-w", "--watch", is_flag=True, help="Follow the run to its end.")
 @project_options

@@ -9,9 +9,7 @@ import click
 from arco_flow.cli.options import emit, json_option
 
 
-@click.command(
-    "validate", epilog="Example: arco-flow validate && git push\n\nExit code 1 when it is wrong."
-)
+@click.command("validate", epilog="Example: arco-flow validate --out manifest.json")
 @click.argument("target", required=False)
 @click.option("-C", "--project", "folder", default=".", metavar="FOLDER", help="Project folder.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write the manifest to this file.")
@@ -19,7 +17,7 @@ from arco_flow.cli.options import emit, json_option
 def command(target: str | None, folder: str, out: str | None, as_json: bool) -> None:
     """Import TARGET (a module, file or folder) and check all that it declares.
 
-    Errors name the file and the line. Nothing is run and nothing is stored.
+    Errors name the file and the line; the exit code is 1. Nothing is run and nothing is stored.
     """
     from arco_flow.cli.deploying import load_code
     from arco_flow.cli.project import find_project
