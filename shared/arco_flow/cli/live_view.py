@@ -19,6 +19,7 @@ from arco_flow.cli.task_report import task_note
 from arco_flow.engine.views import RunView, TaskView
 
 LIVE_TASKS: Final = 12
+_NAME_WIDTH: Final = 60
 _SHOWN: Final = ("RUNNING", "RETRY_WAIT", "DISPATCHED")
 """In this order: what a worker does, what will be done again, what waits for a worker."""
 
@@ -66,11 +67,15 @@ def drawing(run: RunView, now: float) -> Group:
 
 
 def _under_way(run: RunView, now: float) -> Table:
-    rows = Table.grid(padding=(0, 2))
-    for _ in range(5):
-        rows.add_column(no_wrap=True)
     busy = [task for task in run.tasks if task.state in _SHOWN]
     busy.sort(key=lambda task: _SHOWN.index(task.state))
+    rows = Table.grid(padding=(0, 2), expand=True)
+    rows.add_column(width=0)
+    # A long note may be cut, the name of its task may not.
+    name = max((len(task.task) for task in busy[:LIVE_TASKS]), default=0)
+    for width in (min(name, _NAME_WIDTH), 10, 4):
+        rows.add_column(no_wrap=True, min_width=width)
+    rows.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for task in busy[:LIVE_TASKS]:
         state = Text(task.state, style=COLOURS.get(task.state, ""))
         rows.add_row("", task.task, state, _time_of(task, now), Text(task_note(task)))
