@@ -24,12 +24,13 @@ from arco_flow.worker.heartbeat import HEARTBEAT_TIMEOUT_SECONDS, Heartbeats
 from arco_flow.worker.interrupt import Interrupter
 from arco_flow.worker.redaction import Redactor
 from arco_flow.worker.runtime import AttemptRunner, give_up
-from arco_flow.worker.serve import SocketServer, orphan_test
+from arco_flow.worker.serve import SocketServer, end_with_plane, orphan_test
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve the inherited socket until its end. The exit code is 0."""
     options = _parse(argv)
+    plane_pid = os.getppid()
     connection = socket.socket(fileno=options.fd)
     connection.setblocking(True)
     interrupter = Interrupter()
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     capture = Capture(redactor, interrupter)
     faulthandler.enable(file=capture.original_stderr)
     code = load_code(options.target)
-    runner = _runner(options, code, connection, interrupter, redactor, capture)
+    runner = _runner(options, code, connection, interrupter, redactor, capture, plane_pid)
     server = SocketServer(connection, Dispatcher(runner.run, _scope(options.scope)))
     server.install_signals()
     try:
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _close(code, capture)
+        end_with_plane(plane_pid)
     return 0
 
 
@@ -56,6 +58,7 @@ def _runner(
     interrupter: Interrupter,
     redactor: Redactor,
     capture: Capture,
+    plane_pid: int,
 ) -> AttemptRunner:
     def say(line: str) -> None:
         with contextlib.suppress(OSError):
@@ -68,7 +71,7 @@ def _runner(
         heartbeats=Heartbeats(
             CallbackClient(orphaned=orphaned, timeout_seconds=HEARTBEAT_TIMEOUT_SECONDS),
             interrupter,
-            partial(give_up, capture, say),
+            partial(give_up, capture, say, partial(end_with_plane, plane_pid)),
             orphaned,
         ),
         interrupter=interrupter,

@@ -21,6 +21,8 @@ SHORTEST_INTERVAL_SECONDS = 5.0
 LONGEST_INTERVAL_SECONDS = 60.0
 HEARTBEAT_TIMEOUT_SECONDS = 10.0
 """A heartbeat that hangs must not keep the thread from a time-out for long."""
+ORPHAN_GRACE_SECONDS = 2.0
+"""How long user code may clean up when the plane is gone: another worker does its work soon."""
 _OVER = frozenset({401, 403, 404, 409, 410})
 
 
@@ -149,6 +151,7 @@ class Heartbeats:
             # Also of an attempt that shall stop: the plane still waits for its report.
             attempt.next_beat = now + attempt.interval
             if self._orphaned():
+                attempt.grace = min(attempt.grace, ORPHAN_GRACE_SECONDS)
                 self._abandon(attempt, "the plane is gone")
             else:
                 self._obey(attempt, self._beat(attempt))

@@ -138,9 +138,14 @@ def _working_folder() -> str:
 
 
 def give_up(
-    capture: Capture, say: Callable[[str], None], attempt: Attempt, reason: Interrupted
+    capture: Capture,
+    say: Callable[[str], None],
+    end_with_plane: Callable[[], None],
+    attempt: Attempt,
+    reason: Interrupted,
 ) -> None:
-    """User code does not stop: report in its place, then end the process.
+    """User code does not stop: report in its place, then end the process, together with what it
+    started when no plane is there to do that.
 
     Runs in the heartbeat thread, with a connection of its own, because the main thread is lost
     in user code.
@@ -151,6 +156,7 @@ def give_up(
         client = CallbackClient()
         client.completed(attempt.envelope, report, budget_seconds=_STUCK_BUDGET_SECONDS)
     say(f"{attempt.envelope.attempt_id} did not stop; the worker ends: {reason}")
+    end_with_plane()
     os._exit(EXIT_STUCK)
 
 

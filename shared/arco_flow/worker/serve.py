@@ -2,12 +2,13 @@
 
 There is no listening port, so that nobody but the pool that made the socket can dispatch. The
 other end closing it means that the plane is gone: an idle worker exits at once, a busy one stops
-its attempt at the next heartbeat.
+its attempt at the next heartbeat, and what user code started ends with it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import signal
 import socket
@@ -78,6 +79,16 @@ def orphan_test(connection: socket.socket) -> Callable[[], bool]:
             return True
 
     return is_orphaned
+
+
+def end_with_plane(plane_pid: int) -> None:
+    """End this process and all that user code left running, when the plane is gone.
+
+    A plane that lives does it for a worker that has ended; of one that died nobody else does.
+    Only where this process leads its group, as the pool starts it: then the group is ours.
+    """
+    if os.getppid() != plane_pid and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
 
 
 def _bytes(reply: Reply) -> bytes:
