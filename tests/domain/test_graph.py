@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
@@ -185,11 +184,13 @@ def test_a_chain_of_ten_thousand_assets_needs_no_recursion() -> None:
         AssetGraph({**chain, names[0]: [names[-1]]})
 
 
-def test_ten_thousand_assets_are_ordered_in_a_fraction_of_a_second() -> None:
+def test_a_wide_graph_of_ten_thousand_assets_is_ordered() -> None:
+    """How long it takes is bench/bench_plan.py's to say, beside graphlib."""
     wide = {
         f"n{number:05}": [f"n{up:05}" for up in {number // 2, number // 3, number // 7} - {number}]
         for number in range(10_000)
     }
-    started = time.process_time()
-    assert len(AssetGraph(wide).topological_order()) == 10_000
-    assert time.process_time() - started < 0.25  # about 0.02 s on a quiet machine
+    order = AssetGraph(wide).topological_order()
+    place = {name: number for number, name in enumerate(order)}
+    assert len(place) == 10_000
+    assert all(place[up] < place[name] for name, ups in wide.items() for up in ups)
