@@ -63,9 +63,10 @@ def typed(line: str, folder: Path, shell: dict[str, str]) -> str:
 
 
 def example(name: str) -> str:
-    shown = CliRunner().invoke(cli, [*name.split(), "--help"], terminal_width=200).output
-    _, _, text = shown.partition("Example: ")
-    return " ".join(text.split())
+    """The command as it stands on the last line of the help, in a terminal of 80 columns."""
+    shown = CliRunner().invoke(cli, [*name.split(), "--help"], terminal_width=80).output
+    _, _, line = shown.rstrip().splitlines()[-1].partition("Example: ")
+    return line
 
 
 def every_command() -> list[str]:

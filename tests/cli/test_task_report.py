@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import click
 import pytest
 from run_views import END, TRACE, a_check, a_failed_task, a_run, a_task
 
@@ -124,6 +125,16 @@ def test_a_table_on_a_terminal_has_what_matters_first_and_says_how_to_see_all() 
     assert last == "… and 57 more (all: arco-flow status run_1 | less)"
     failed = troubles(a_run(*(a_failed_task(f"t{i}") for i in range(30))))
     assert failed[-1] == "… and 20 more (all: arco-flow status run_1 | less)"
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_note_does_not_break_the_line_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = click.unstyle(
+        task_table(a_run(a_failed_task("shop.orders", "ValueError: " + "x" * 90)))
+    )
+    assert max(map(len, shown.splitlines())) == 60
+    assert shown.endswith("-     ValueError: xxxxxxxxx…")
 
 
 @pytest.mark.parametrize(

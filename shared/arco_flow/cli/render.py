@@ -49,21 +49,31 @@ def table(
     *,
     limit: int | None = None,
     whole: str = "",
+    width: int | None = None,
 ) -> str:
     """Columns aligned by their widest cell; a dash for an empty one.
 
     limit: more rows than that are counted below the table, with the command that shows the whole.
+    width: of the terminal; the last column, which must have no colours, is cut to fit into it.
     """
     shown = [[cell or "-" for cell in row] for row in rows[:limit]]
     widths = [
         max(len(click.unstyle(cell)) for cell in column)
         for column in zip(headers, *shown, strict=True)
     ]
+    if width is not None:
+        room = max(width - sum(widths[:-1]) - 2 * (len(widths) - 1), 1)
+        shown = [[*row[:-1], shortened(row[-1], room)] for row in shown]
     lines = [_line([click.style(h, bold=True) for h in headers], widths)]
     lines += [_line(row, widths) for row in shown]
     if len(rows) > len(shown):
         lines.append(f"… and {len(rows) - len(shown)} more (all: {whole})")
     return "\n".join(lines)
+
+
+def shortened(text: str, room: int) -> str:
+    """The text, its end left out when it is longer than the room for it."""
+    return text if len(text) <= room else f"{text[: room - 1]}…"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

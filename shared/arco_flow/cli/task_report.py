@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
 
-from arco_flow.cli.render import counts_text, is_watched, span, state_text, table
+from arco_flow.cli.render import (
+    counts_text,
+    is_watched,
+    shortened,
+    span,
+    state_text,
+    table,
+)
 from arco_flow.engine.views import RunView, TaskView
 
 TERMINAL_ROWS: Final = 50
@@ -69,6 +77,7 @@ def task_table(run: RunView) -> str:
         ],
         limit=TERMINAL_ROWS if is_watched() else None,
         whole=f"arco-flow status {run.run_id} | less",
+        width=shutil.get_terminal_size().columns if is_watched() else None,
     )
 
 
@@ -85,7 +94,7 @@ def task_note(task: TaskView) -> str:
         notes = [reason_text(task.reason), *_check_notes(task)]
         notes += tries
     text = "; ".join(note for note in notes if note)
-    return text if len(text) <= NOTE_CHARS else f"{text[: NOTE_CHARS - 1]}…"
+    return shortened(text, NOTE_CHARS)
 
 
 def reason_text(reason: str) -> str:
