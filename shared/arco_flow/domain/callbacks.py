@@ -17,14 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from arco_flow.domain.errors import ArcoError, Conflict, Gone, NotFound
-from arco_flow.domain.events import TaskFinished, TaskHeartbeat, TaskStarted
+from arco_flow.domain.events import TaskFinished, TaskHeartbeat
 from arco_flow.domain.ids import attempt_id_of, dispatch_id_of
 from arco_flow.domain.plan import PlanIndex
 from arco_flow.domain.run import Run, RunState
-from arco_flow.domain.run_decide import digest_bytes
+from arco_flow.domain.run_decide import AttemptEvent, digest_bytes
 from arco_flow.domain.task import TaskState
-
-AttemptEvent = TaskStarted | TaskHeartbeat | TaskFinished
 
 
 @dataclass(frozen=True, slots=True)

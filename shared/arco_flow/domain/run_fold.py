@@ -16,7 +16,7 @@ from arco_flow.domain.plan import PlanIndex
 from arco_flow.domain.run import Live, Run, RunState, RunStimulus, next_run_state
 from arco_flow.domain.task import TaskState, TaskStimulus, next_task_state
 
-_CANCELLED_BY_UPSTREAM = {
+_STIMULUS_DOWNSTREAM = {
     TaskState.SUCCEEDED: TaskStimulus.UPSTREAM_SUCCEEDED,
     TaskState.FAILED: TaskStimulus.UPSTREAM_FAILED,
     TaskState.SKIPPED: TaskStimulus.UPSTREAM_FAILED,
@@ -155,7 +155,7 @@ class RunFold:
         pending = [first]
         while pending:
             source = pending.pop()
-            stimulus = _CANCELLED_BY_UPSTREAM[TaskState(self.states[source])]
+            stimulus = _STIMULUS_DOWNSTREAM[TaskState(self.states[source])]
             for target in self.plan.downstream[source]:
                 if self.states[target] == TaskState.BLOCKED and self._told(
                     source, target, stimulus

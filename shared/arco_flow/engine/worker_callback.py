@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from arco_flow.domain.callbacks import AttemptEvent, Verdict, judge_callback
+from arco_flow.domain.callbacks import Verdict, judge_callback
 from arco_flow.domain.envelope import (
     CallbackResponse,
     CompletedRequest,
@@ -24,6 +24,7 @@ from arco_flow.domain.events import (
     encode_event,
 )
 from arco_flow.domain.ids import Entity, Scope, parse_callback_task_id, run_entity
+from arco_flow.domain.run_decide import AttemptEvent
 from arco_flow.domain.tokens import AttemptClaims, verify_attempt_token
 from arco_flow.domain.wire import sha256_hex
 from arco_flow.engine.context import Engine
