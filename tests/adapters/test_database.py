@@ -258,6 +258,27 @@ def test_a_forked_child_that_lives_on_does_not_keep_the_folder(tmp_path):
         os.waitpid(child, 0)
 
 
+def test_a_forked_child_that_has_not_started_yet_does_not_keep_the_folder(tmp_path):
+    database = Database(tmp_path)
+    # What a child holds between the fork and its first instruction: our open file.
+    shared = os.dup(database._lock._fd)
+    try:
+        database.close()
+        Database(tmp_path).close()
+    finally:
+        os.close(shared)
+
+
+def test_a_forked_child_does_not_give_the_folder_free(tmp_path):
+    with closing(Database(tmp_path)):
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        with pytest.raises(Unavailable, match="in use by process"):
+            Database(tmp_path)
+
+
 def test_what_was_submitted_is_written_by_close(tmp_path):
     database = Database(tmp_path)
 

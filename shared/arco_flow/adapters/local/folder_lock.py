@@ -38,10 +38,17 @@ class FolderLock:
 
     def release(self) -> None:
         """Give the folder free; a second call does nothing."""
-        _held.discard(self)
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            # Closing alone would not do: a child that was forked this moment, and has not come
+            # to closing its copy, shares the lock.
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            self.forsake()
+
+    def forsake(self) -> None:
+        """Close our descriptor only: the lock stays with whoever shares it."""
+        _held.discard(self)
+        os.close(self._fd)
+        self._fd = -1
 
     def _taken(self, path: Path) -> Unavailable:
         holder = os.pread(self._fd, 20, 0).decode(errors="replace").strip() or "unknown"
@@ -59,7 +66,7 @@ class FolderLock:
 def _release_in_child() -> None:
     # A forked child shares the lock: one that outlives us would keep the folder for ever.
     for lock in list(_held):
-        lock.release()
+        lock.forsake()
 
 
 os.register_at_fork(after_in_child=_release_in_child)
