@@ -38,6 +38,10 @@ class DeadTask:
 class QueueSettings:
     """max_concurrent: handlers of the queue at once. The back-off doubles between its bounds.
 
+    dispatch_deadline_ms: a delivery that has no answer by then counts as failed, though its
+    handler may go on; what that one answers later changes nothing. 0 = none. The default is that
+    of Cloud Tasks.
+
     durable: False for a queue whose tasks are only reminders of what is durable elsewhere; an
     embedded queue keeps them in memory and forgets them with its process.
     """
@@ -46,8 +50,14 @@ class QueueSettings:
     min_backoff_ms: int = 1_000
     max_backoff_ms: int = 300_000
     durable: bool = True
+    dispatch_deadline_ms: int = 600_000
 
     def __post_init__(self) -> None:
+        if self.dispatch_deadline_ms < 0:
+            raise InvalidInput(
+                f"the dispatch deadline can not be {self.dispatch_deadline_ms} ms",
+                fix="0 for none, else how long a handler may take",
+            )
         if self.max_concurrent < 1:
             raise InvalidInput(f"max_concurrent must be at least 1, not {self.max_concurrent}")
         if not 0 < self.min_backoff_ms <= self.max_backoff_ms:

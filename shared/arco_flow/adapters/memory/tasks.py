@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from arco_flow.adapters.delivery import (
     DeadTask,
@@ -24,14 +26,40 @@ Timing = Callable[[str, str, int], Sequence[int]]
 
 
 @dataclass(slots=True, eq=False)
+class _Queue:
+    """One queue: how many of its handlers run, and the deliveries that are over the limit."""
+
+    name: str
+    settings: QueueSettings
+    running: int = 0
+    waiting: list[tuple[int, int, _Task]] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
 class _Task:
-    queue: str
+    """is_void: deleted, so that what the heap still holds of it comes to nothing."""
+
+    queue: _Queue
     name: str
     route: str
     body: bytes
     at_ms: int
     attempt: int = 1
-    is_running: bool = False
+    running: int = 0
+    is_void: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.queue.name, self.name
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A delivery on its way. is_void: its outcome is known, or its deadline has passed."""
+
+    task: _Task
+    due_ms: int
+    is_void: bool = False
 
 
 def punctual(_queue: str, _name: str, at_ms: int) -> tuple[int]:
@@ -40,11 +68,13 @@ def punctual(_queue: str, _name: str, at_ms: int) -> tuple[int]:
 
 
 class MemoryTasks:
-    """`Tasks` that delivers when it is driven, to coroutines, one after the other.
+    """`Tasks` that delivers when it is driven, to coroutines.
 
-    Nothing runs in the background: `run_due` and `run_until_idle` await the handlers. What a
-    handler raises means what it means to the durable queue: Rejected is the end of the task,
-    anything else a retry; SimulatedCrash leaves the task where it was and ends the drive.
+    Nothing runs in the background: `run_due` and `run_until_idle` await the handlers one after
+    the other, and who takes the deliveries of `take_due` decides how they run. What a handler
+    raises means what it means to the durable queue: Rejected is the end of the task, anything
+    else a retry; SimulatedCrash leaves the task where it was and ends the drive. Deadlines are
+    seen when the queue is driven.
     """
 
     def __init__(
@@ -65,14 +95,17 @@ class MemoryTasks:
         self.faults = faults or Faults()
         self.timing = timing
         self._clock = clock
-        self._queues = dict(queues or {})
+        self._settings = dict(queues or {})
         self._default = default or QueueSettings()
         self._window_ms = window_ms
         self._handlers: dict[str, Handler] = {}
-        self._heap: list[tuple[int, int, _Task]] = []
+        self._queues: dict[str, _Queue] = {}
+        # Deliveries to make, and deadlines of deliveries on their way.
+        self._heap: list[tuple[int, int, _Task | _Run]] = []
         self._sequence = 0
         self._pending: dict[tuple[str, str], _Task] = {}
         self._done_ms: dict[tuple[str, str], int] = {}
+        self._done: deque[tuple[int, tuple[str, str]]] = deque()
         self._dead: list[DeadTask] = []
 
     def register(self, route: str, handler: Handler) -> None:
@@ -98,10 +131,9 @@ class MemoryTasks:
     async def delete(self, queue: str, name: str) -> bool:
         """See Tasks. False too while its handler runs."""
         task = self._pending.get((queue, name))
-        if task is None or task.is_running:
+        if task is None or task.running:
             return False
-        self._heap = [entry for entry in self._heap if entry[2] is not task]
-        heapq.heapify(self._heap)
+        task.is_void = True
         self._finish(task)
         return True
 
@@ -114,14 +146,29 @@ class MemoryTasks:
         return len(self._pending)
 
     def next_ms(self) -> int | None:
-        """When the next delivery is due; None without any."""
-        return self._heap[0][0] if self._heap else None
+        """When the next delivery or deadline is due; None without any. What waits for a running
+        handler of its queue is due when that one ends."""
+        heap = self._heap
+        while heap and heap[0][2].is_void:
+            self._refill(heapq.heappop(heap)[2])
+        return heap[0][0] if heap else None
+
+    def take_due(self) -> list[Coroutine[Any, Any, None]]:
+        """Take every delivery that is due and that its queue has room for.
+
+        Each is a coroutine to be run by the caller, in any order and beside each other: it hands
+        the task to its handler and notes the outcome. It raises only what ends a process.
+        """
+        works = []
+        while (work := self._take()) is not None:
+            works.append(work)
+        return works
 
     async def run_due(self) -> int:
         """Deliver all that is due now, also what that brings up; the number of deliveries."""
         deliveries = 0
-        while self._heap and self._heap[0][0] <= self._clock.now_ms():
-            await self._deliver_next()
+        while (work := self._take()) is not None:
+            await work
             deliveries += 1
         return deliveries
 
@@ -131,8 +178,8 @@ class MemoryTasks:
         A task that fails for ever never becomes idle: give `until_ms` where that can be.
         """
         deliveries = await self.run_due()
-        while self._heap and (until_ms is None or self._heap[0][0] <= until_ms):
-            self._clock.advance(self._heap[0][0] - self._clock.now_ms())
+        while (next_ms := self.next_ms()) is not None and (until_ms is None or next_ms <= until_ms):
+            self._clock.advance(max(next_ms - self._clock.now_ms(), 0))
             deliveries += await self.run_due()
         return deliveries
 
@@ -143,29 +190,79 @@ class MemoryTasks:
         is_recent = done_ms is not None and done_ms >= now - self._window_ms
         if is_recent or key in self._pending:
             return False
-        task = _Task(new.queue, new.name, new.route, new.body, new.at_ms or now)
+        task = _Task(self._queue(new.queue), new.name, new.route, new.body, new.at_ms or now)
         self._pending[key] = task
         for time_ms in self.timing(new.queue, new.name, task.at_ms):
             self._push(time_ms, task)
         return True
 
-    async def _deliver_next(self) -> None:
-        entry = heapq.heappop(self._heap)
-        task = entry[2]
-        task.is_running = True
+    def _queue(self, name: str) -> _Queue:
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = _Queue(name, self._settings.get(name, self._default))
+        return queue
+
+    def _push(self, at_ms: int, item: _Task | _Run) -> None:
+        self._sequence += 1
+        heapq.heappush(self._heap, (at_ms, self._sequence, item))
+
+    def _take(self) -> Coroutine[Any, Any, None] | None:
+        """The next delivery that can start now; deadlines that come before it are over."""
+        now = self._clock.now_ms()
+        while (next_ms := self.next_ms()) is not None and next_ms <= now:
+            at_ms, sequence, item = heapq.heappop(self._heap)
+            if isinstance(item, _Run):
+                self._close(item)
+                self._retry(item.task)
+            elif item.queue.running >= item.queue.settings.max_concurrent:
+                heapq.heappush(item.queue.waiting, (at_ms, sequence, item))
+            else:
+                return self._deliver(self._open(item, at_ms, now))
+        return None
+
+    def _open(self, task: _Task, due_ms: int, now_ms: int) -> _Run:
+        run = _Run(task, due_ms)
+        task.running += 1
+        task.queue.running += 1
+        deadline_ms = task.queue.settings.dispatch_deadline_ms
+        if deadline_ms:
+            self._push(now_ms + deadline_ms, run)
+        return run
+
+    def _close(self, run: _Run) -> bool:
+        """The delivery is over for the queue; False when it was already."""
+        if run.is_void:
+            return False
+        run.is_void = True
+        run.task.running -= 1
+        run.task.queue.running -= 1
+        self._refill(run.task)
+        return True
+
+    def _refill(self, item: _Task | _Run) -> None:
+        """Bring back one delivery of the queue that waited for room, when there is some."""
+        if isinstance(item, _Task):
+            queue = item.queue
+            if queue.waiting and queue.running < queue.settings.max_concurrent:
+                heapq.heappush(self._heap, heapq.heappop(queue.waiting))
+
+    async def _deliver(self, run: _Run) -> None:
+        task = run.task
         try:
             await self._handle(task)
         except Rejected as error:
-            self._bury(task, error)
+            if self._close(run):
+                self._bury(task, error)
         except Exception:
-            self._retry(task)
+            if self._close(run):
+                self._retry(task)
         except BaseException:
-            heapq.heappush(self._heap, entry)
+            if self._close(run) and self._is_pending(task):
+                self._push(run.due_ms, task)
             raise
         else:
-            self._finish(task)
-        finally:
-            task.is_running = False
+            if self._close(run):
+                self._finish(task)
 
     async def _handle(self, task: _Task) -> None:
         handler = self._handlers.get(task.route)
@@ -174,25 +271,32 @@ class MemoryTasks:
                 f"no handler for route '{task.route}'{did_you_mean(task.route, self._handlers)}",
                 fix="register it before the drive",
             )
-        await handler(task.body, Delivery(task.queue, task.name, task.attempt, task.at_ms))
+        await handler(task.body, Delivery(task.queue.name, task.name, task.attempt, task.at_ms))
+
+    def _is_pending(self, task: _Task) -> bool:
+        return self._pending.get(task.key) is task
 
     def _finish(self, task: _Task) -> None:
-        self._pending.pop((task.queue, task.name), None)
-        self._done_ms[task.queue, task.name] = self._clock.now_ms()
+        now = self._clock.now_ms()
+        if self._is_pending(task):
+            del self._pending[task.key]
+        self._done_ms[task.key] = now
+        self._done.append((now, task.key))
+        while self._done[0][0] < now - self._window_ms:
+            done_ms, key = self._done.popleft()
+            if self._done_ms.get(key) == done_ms:
+                del self._done_ms[key]
 
     def _bury(self, task: _Task, error: Rejected) -> None:
         self._finish(task)
         reason, now = f"{error.reason}: {error.message}", self._clock.now_ms()
         self._dead.append(
-            DeadTask(task.queue, task.name, task.route, task.body, task.attempt, reason, now)
+            DeadTask(task.queue.name, task.name, task.route, task.body, task.attempt, reason, now)
         )
 
     def _retry(self, task: _Task) -> None:
-        settings = self._queues.get(task.queue, self._default)
-        task.at_ms = self._clock.now_ms() + settings.backoff_ms(task.attempt)
+        if not self._is_pending(task):
+            return  # another delivery of it was the end of the task
+        task.at_ms = self._clock.now_ms() + task.queue.settings.backoff_ms(task.attempt)
         task.attempt += 1
         self._push(task.at_ms, task)
-
-    def _push(self, at_ms: int, task: _Task) -> None:
-        self._sequence += 1
-        heapq.heappush(self._heap, (at_ms, self._sequence, task))
