@@ -1,0 +1,166 @@
+"""All that is left of a history, read at its end: what the checks look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from arco_flow.domain.decision import DERIVED, Decision, Entry, Segment, decode_segment
+from arco_flow.domain.events import Event, PlanCreated, RunRequested, RunTriggered
+from arco_flow.domain.ids import Entity
+from arco_flow.domain.plan import PlanIndex
+from arco_flow.domain.run import Run, decode_run
+from arco_flow.domain.run_decide import decide_run, new_run, open_run
+from arco_flow.engine.context import Settings
+from arco_flow.engine.objects import load_plan
+from arco_flow.engine.views import RunSpec
+from arco_flow.ports.store import Head
+from arco_flow.simulation.violation import ViolatedError
+from arco_flow.simulation.world import RIVAL, SCOPE, Answer, Sent, World
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One commit of a run, decided anew. before: None for the commit that opened it."""
+
+    segment: Segment
+    before: Run | None
+    decision: Decision[Run]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is stored, and what callers were told; never what a process remembers."""
+
+    heads: dict[str, Head]
+    ledgers: dict[str, list[Segment]]
+    segment_bytes: dict[str, list[int]]
+    inboxes: dict[str, list[str]]
+    rows: dict[str, dict[str, bytes]]
+    objects: dict[str, bytes]
+    plans: dict[str, PlanIndex]
+    answers: list[Answer]
+    sent: list[Sent]
+    settings: Settings
+    replays: dict[str, list[Step]] = field(default_factory=dict)
+
+    def of_kind(self, kind: str) -> list[str]:
+        """Entities of a kind, in order."""
+        return sorted(name for name in self.heads if Entity.parse(name).kind == kind)
+
+    def entries(self, entity: str) -> Iterator[tuple[Segment, Entry]]:
+        """The lines of an entity's ledger, in order."""
+        for segment in self.ledgers[entity]:
+            for entry in segment.entries:
+                yield segment, entry
+
+    def run(self, entity: str) -> Run:
+        """The packed state of a run's head."""
+        return decode_run(self.heads[entity].state)
+
+    def plan(self, entity: str) -> PlanIndex:
+        """The plan of a run."""
+        return self.plans[self.run(entity).plan_id]
+
+    def show(self, entity: str) -> str:
+        """The ledger of an entity, for a message."""
+        lines = [f"--- {entity}"]
+        for segment, entry in self.entries(entity):
+            event = entry.event
+            shown = msgspec.json.encode(event.data).decode()[:160]
+            kind = type(event.data).__name__
+            lines.append(
+                f"v{segment.version} t{segment.now_ms % 10**7} {entry.disposition} "
+                f"{event.id} {kind} {shown} {entry.reason}"
+            )
+        return "\n".join(lines)
+
+
+def read_history(world: World) -> History:
+    """Read everything, without faults."""
+    store, peek = world.store, world.peek
+    heads: dict[str, Head] = {}
+    for scope in (SCOPE, RIVAL):
+        prefix = f"{scope.tenant}:{scope.workspace}:"
+        for listed in peek(store.list_heads(prefix, limit=100_000)):
+            head = peek(store.load(listed.entity))
+            if head is not None:
+                heads[head.entity] = head
+    raw = {name: peek(store.segments(name, limit=100_000)) for name in heads}
+    names = sorted({*heads, *peek(store.overdue(1 << 60, 100_000))})
+    keys = [meta.key for meta in world.objects.list("", limit=1_000_000)]
+    stored = {key: world.objects.get(key) for key in keys}
+    history = History(
+        heads=heads,
+        ledgers={name: [decode_segment(body) for body in bodies] for name, bodies in raw.items()},
+        segment_bytes={name: [len(body) for body in bodies] for name, bodies in raw.items()},
+        inboxes={
+            name: [item.event_id for item in peek(store.inbox(name, 10_000))] for name in names
+        },
+        rows={name: peek(store.rows(name, limit=100_000)) for name in heads},
+        objects={key: found.data for key, found in stored.items() if found is not None},
+        plans=_read_plans(world, heads),
+        answers=world.answers,
+        sent=world.sent,
+        settings=world.shape.settings,
+    )
+    for entity in history.of_kind("run"):
+        history.replays[entity] = list(_replay(history, entity))
+    return history
+
+
+def _read_plans(world: World, heads: dict[str, Head]) -> dict[str, PlanIndex]:
+    engine = world.fleet.fresh_engine()
+    plans = {}
+    for name, head in heads.items():
+        entity = Entity.parse(name)
+        if entity.kind == "run":
+            plan_id = decode_run(head.state).plan_id
+            plans[plan_id] = world.peek(load_plan(engine, entity.scope, plan_id))
+    return plans
+
+
+def _replay(history: History, entity: str) -> Iterator[Step]:
+    """Decide the recorded events of a run again, commit by commit."""
+    run: Run | None = None
+    for segment in history.ledgers[entity]:
+        inbound = [e.event for e in segment.entries if e.disposition != DERIVED]
+        if run is None:
+            decision = _reopened(history, entity, segment, inbound)
+        elif not segment.entries:
+            run = msgspec.structs.replace(run, version=segment.version)
+            continue
+        else:
+            decision = decide_run(run, history.plan(entity), inbound, segment.now_ms)
+        yield Step(segment, run, decision)
+        run = decision.state
+
+
+def _reopened(
+    history: History, entity: str, segment: Segment, inbound: list[Event]
+) -> Decision[Run]:
+    request, triggered, planned = (event.data for event in inbound)
+    if not (
+        isinstance(request, RunRequested)
+        and isinstance(triggered, RunTriggered)
+        and isinstance(planned, PlanCreated)
+    ):
+        raise ViolatedError(f"a run begins with {request}, {triggered}, {planned}")
+    spec = msgspec.convert(request.request, RunSpec)
+    seed = new_run(
+        history.plan(entity),
+        run_id=triggered.run_id,
+        run_key=triggered.run_key,
+        trigger=triggered.trigger,
+        actor=inbound[0].actor,
+        selection=spec.selection,
+        tags=spec.tags,
+        fingerprint=planned.plan_id,
+        created_ms=segment.now_ms,
+        deadline_ms=segment.now_ms + spec.timeout_ms if spec.timeout_ms else 0,
+        max_in_flight=history.settings.max_in_flight,
+        cancel_grace_ms=history.settings.cancel_grace_ms,
+    )
+    return open_run(seed, history.plan(entity), *inbound)

@@ -1,0 +1,252 @@
+"""The world around the plane: its stores, its queue, its workers and its callers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+
+from arco_flow.adapters.delivery import Delivery, QueueSettings
+from arco_flow.adapters.memory.clock import VirtualClock
+from arco_flow.adapters.memory.objects import AsyncMemoryObjects, MemoryObjects
+from arco_flow.adapters.memory.store import MemoryStore
+from arco_flow.adapters.memory.tasks import MemoryTasks
+from arco_flow.domain.effects import StopAttempt
+from arco_flow.domain.envelope import DispatchEnvelope, parse_envelope
+from arco_flow.domain.errors import ArcoError, Contended, Rejected, Unavailable
+from arco_flow.domain.ids import Scope, run_entity
+from arco_flow.engine.context import Engine, Settings
+from arco_flow.engine.dispatch import dispatch
+from arco_flow.engine.sweeper import sweep
+from arco_flow.engine.timer_ingest import ingest_timer
+from arco_flow.simulation.chance import stream
+from arco_flow.simulation.faults import FaultPlan, SimulatedFaults, Struck
+from arco_flow.simulation.fleet import Fleet, Request, SkewedClock
+from arco_flow.simulation.kernel import Host, Kernel, nap
+from arco_flow.simulation.trace import Trace
+
+SCOPE = Scope("acme", "main")
+RIVAL = Scope("rival", "main")
+"""Another tenant on the same plane, with the same assets and the same run keys."""
+
+SECONDS = 1000
+MINUTES = 60 * SECONDS
+
+T = TypeVar("T")
+Behaviour = Callable[["World", DispatchEnvelope], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a caller was told. about: the request; result: what came back, or the refusal."""
+
+    time_ms: int
+    verb: str
+    scope: Scope
+    about: Any
+    result: Any
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it was answered with 200."""
+        return not isinstance(self.result, ArcoError)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A worker task that was delivered, and the version of its run at that moment."""
+
+    entity: str
+    task: str
+    attempt: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the plane of a history is built. instances: processes at once; sweep_ms: between two
+    sweeps; queue: of every queue."""
+
+    instances: int = 1
+    sweep_ms: int = 20 * SECONDS
+    settings: Settings = field(default_factory=lambda: Settings("http://plane.test"))
+    queue: QueueSettings = field(default_factory=QueueSettings)
+
+
+class World:
+    """The plane with everything around it, at virtual time.
+
+    behaviour: what a worker does with an envelope. Nothing moves until `kernel.run` is called.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        plan: FaultPlan,
+        shape: Shape,
+        behaviour: Behaviour,
+        only: frozenset[str] | None = None,
+        keep_lines: bool = False,
+    ) -> None:
+        self.clock = VirtualClock()
+        self.chance = stream(seed, "world")
+        self.trace = Trace(keep_lines=keep_lines)
+        self.kernel = Kernel(self.clock, stream(seed, "schedule"), self.trace)
+        self.struck = Struck(only)
+        self.faults = SimulatedFaults(self.kernel, plan, seed, self.struck)
+        self.shape = shape
+        self.behaviour = behaviour
+        self.store = MemoryStore(self.clock, self.faults)
+        self.objects = MemoryObjects(self.faults)
+        self.tasks = MemoryTasks(
+            self.clock, faults=self.faults, default=shape.queue, timing=self._delivery_times
+        )
+        self.kernel.sources.append(self.tasks)
+        self.fleet = Fleet(
+            self.kernel, self.faults, stream(seed, "fleet"), self._engine, size=shape.instances
+        )
+        self.answers: list[Answer] = []
+        self.sent: list[Sent] = []
+        self.envelopes: list[DispatchEnvelope] = []
+        self.stopped: set[str] = set()
+        self.workers = 0
+        self._register()
+
+    @property
+    def now_ms(self) -> int:
+        """The true time."""
+        return self.clock.now_ms()
+
+    def begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Let something happen beside everything else, where no fault ends it."""
+        self.kernel.start(work, self.kernel.platform, name)
+
+    async def ask(self, verb: str, scope: Scope, about: Any, work: Request[T]) -> T:
+        """One request, remembered with its answer when there was one."""
+        try:
+            result = await self.fleet.serve(verb, work)
+        except Rejected as refusal:
+            self._remember(Answer(self.now_ms, verb, scope, about, refusal))
+            raise
+        self._remember(Answer(self.now_ms, verb, scope, about, result))
+        return result
+
+    async def insist(self, verb: str, scope: Scope, about: Any, work: Request[T]) -> T:
+        """`ask` again until there is an answer, as a client with patience does."""
+        pause_ms = 100
+        while True:
+            try:
+                return await self.ask(verb, scope, about, work)
+            except (Unavailable, Contended):
+                await nap(pause_ms)
+                pause_ms = min(pause_ms * 2, 10 * SECONDS)
+
+    async def sweep_forever(self, period_ms: int) -> None:
+        """What the scheduler does: call the sweeper of one process, again and again."""
+        while True:
+            await nap(period_ms)
+            try:
+                await self._sweep_once(f"sweeper-{self.chance.randrange(3)}")
+            except (Unavailable, Contended):
+                continue
+
+    async def _sweep_once(self, holder: str) -> None:
+        await self.fleet.serve("sweep", lambda engine: sweep(engine, holder))
+
+    def calm(self) -> None:
+        """From now on nothing goes wrong any more."""
+        self.faults.active = False
+        self.begin(self.sweep_forever(10 * SECONDS), "sweeper of the calm")
+
+    def unfinished(self) -> list[str]:
+        """Entities with an event that waits or a debt, and runs that are not over."""
+        found = []
+        for name in self.peek(self.store.overdue(1 << 60, 100_000)):
+            head = self.peek(self.store.load(name))
+            items = self.peek(self.store.inbox(name, 1000))
+            if items or head is None or head.owed or head.timer_ms:
+                found.append(f"{name}: waits {[item.event_id for item in items]}, head {head}")
+        return found
+
+    def peek(self, look: Coroutine[Any, Any, T]) -> T:
+        """A port's answer outside of time: without faults, without a turn for others."""
+        was_active, self.faults.active = self.faults.active, False
+        try:
+            return _immediate(look)
+        finally:
+            self.faults.active = was_active
+
+    def _remember(self, answer: Answer) -> None:
+        self.answers.append(answer)
+        if self.trace.lines is not None:
+            said = answer.result if answer.accepted else f"{answer.result.reason}"
+            self.trace.say(self.now_ms, f"answer: {answer.verb} {answer.about} -> {said}"[:300])
+
+    def _engine(self, births: int) -> Engine:
+        skews = self.faults.plan.skews_ms
+        return Engine(
+            store=self.store,
+            tasks=self.tasks,
+            objects=AsyncMemoryObjects(self.objects),
+            clock=SkewedClock(self.clock, skews[births % len(skews)]),
+            tenant_secret=b"t" * 32,
+            token_secret=b"s" * 32,
+            settings=self.shape.settings,
+        )
+
+    # -- the queue ----------------------------------------------------------------------------
+
+    def _register(self) -> None:
+        self.tasks.register("dispatch", self._on_wake)
+        self.tasks.register("timer_ingest", self._on_timer)
+        self.tasks.register("worker", self._on_dispatch)
+        self.tasks.register("stop_attempt", self._on_stop)
+
+    def _delivery_times(self, queue: str, _name: str, at_ms: int) -> list[int]:
+        plan, faults, place = self.faults.plan, self.faults, f"queue {queue}"
+        if (share := faults.chosen(place, "dropped", plan.dropped)) is not None:
+            # Not even a durable queue is a guard: the sweeper makes up for what never comes.
+            return []
+        times = [at_ms]
+        if (share := faults.chosen(place, "late", plan.late)) is not None:
+            times = [at_ms + int(share * 3 * MINUTES)]
+        elif (share := faults.chosen(place, "early", plan.early)) is not None:
+            times = [at_ms - int(share * 5 * SECONDS)]
+        if (share := faults.chosen(place, "duplicated", plan.duplicated)) is not None:
+            times.append(times[0] + int(share * 30 * SECONDS))
+        return times
+
+    async def _on_wake(self, body: bytes, _delivery: Delivery) -> None:
+        await self.fleet.serve("dispatch", lambda engine: dispatch(engine, body.decode()))
+
+    async def _on_timer(self, body: bytes, _delivery: Delivery) -> None:
+        timer = msgspec.json.decode(body)
+        entity, generation = timer["entity"], timer["generation"]
+        await self.fleet.serve("timer", lambda engine: ingest_timer(engine, entity, generation))
+
+    async def _on_dispatch(self, body: bytes, _delivery: Delivery) -> None:
+        envelope = parse_envelope(body)
+        entity = str(run_entity(Scope(envelope.tenant_id, envelope.workspace_id), envelope.run_id))
+        head = self.peek(self.store.load(entity))
+        version = head.version if head else 0
+        self.envelopes.append(envelope)
+        self.sent.append(Sent(entity, envelope.task_key, envelope.attempt, version))
+        self.workers += 1
+        host = Host(f"worker-{self.workers}")
+        self.kernel.start(self.behaviour(self, envelope), host, host.name)
+
+    async def _on_stop(self, body: bytes, _delivery: Delivery) -> None:
+        self.stopped.add(msgspec.json.decode(body, type=StopAttempt).attempt_id)
+
+
+def _immediate(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    work.close()
+    raise RuntimeError("a port waits where nobody else can go on")
