@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from arco_flow.adapters import contention
-from arco_flow.adapters.limits import check_commit, check_document
+from arco_flow.adapters.limits import check_commit, check_id, check_post
 from arco_flow.adapters.local.database import Database
 from arco_flow.adapters.local.head_cache import HeadCache
 from arco_flow.adapters.local.leases import acquire, current_grant, release
@@ -75,7 +75,7 @@ class SqliteStore:
         self, entity: str, event_id: str, body: bytes, *, replace: bool = False
     ) -> Posted:
         """See Store."""
-        check_document(f"event '{event_id}' of '{entity}'", len(body))
+        check_post(entity, event_id, len(body))
 
         def write(cursor: sqlite3.Cursor) -> Posted:
             revision = self._revision + 1
@@ -174,6 +174,7 @@ class SqliteStore:
 
     async def acquire_lease(self, name: str, holder: str, ttl_ms: int) -> Lease | None:
         """See Store."""
+        check_id("lease", name)
         return await self._db.run(
             lambda cursor: acquire(cursor, name, holder, ttl_ms, self._stamp(cursor))
         )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
+from itertools import takewhile
 from pathlib import Path
-from threading import Lock
+from threading import RLock
+from typing import Protocol
 
 from arco_flow.adapters.memory.faults import Faults, sync_site
 from arco_flow.adapters.object_keys import object_key, object_prefix
@@ -11,17 +14,34 @@ from arco_flow.domain.errors import Conflict, InvalidInput
 from arco_flow.ports.objects import ObjectMeta, StoredObject
 
 
+class ObjectsObserver(Protocol):
+    """Told of every effect on the objects, before anyone else can see it."""
+
+    def written(self, key: str, data: bytes, generation: int) -> None:
+        """An object was created or overwritten."""
+        ...
+
+    def deleted(self, key: str) -> None:
+        """An object was removed."""
+        ...
+
+
 class MemoryObjects:
     """`Objects` that forgets with its object. As strict as the files are: no key goes on below
-    another object's key (Conflict). Safe to share between threads."""
+    another object's key (Conflict). Safe to share between threads.
+
+    observers: called synchronously after each effect, in order, whatever becomes of the answer.
+    """
 
     def __init__(self, faults: Faults | None = None) -> None:
         self.faults = faults or Faults()
+        self.observers: list[ObjectsObserver] = []
         self._objects: dict[str, StoredObject] = {}
+        self._keys: list[str] = []
         # How many objects are below a folder, so that creating one need not look at all keys.
         self._folders: dict[str, int] = {}
         self._generation = 0
-        self._lock = Lock()
+        self._lock = RLock()
 
     @sync_site("objects.get")
     def get(self, key: str) -> StoredObject | None:
@@ -64,8 +84,9 @@ class MemoryObjects:
         """See Objects."""
         prefix = object_prefix(prefix)
         with self._lock:
-            keys = sorted(key for key in self._objects if key.startswith(prefix) and key > after)
-            return [self._meta(key) for key in keys[:limit]]
+            start = max(bisect_left(self._keys, prefix), bisect_right(self._keys, after))
+            page = self._keys[start : start + limit]
+            return [self._meta(key) for key in takewhile(lambda k: k.startswith(prefix), page)]
 
     @sync_site("objects.delete")
     def delete(self, key: str) -> bool:
@@ -74,8 +95,11 @@ class MemoryObjects:
         with self._lock:
             if self._objects.pop(key, None) is None:
                 return False
+            del self._keys[bisect_left(self._keys, key)]
             for folder in _folders_of(key):
                 self._folders[folder] -= 1
+            for observer in self.observers:
+                observer.deleted(key)
             return True
 
     @sync_site("objects.local_path")
@@ -96,11 +120,14 @@ class MemoryObjects:
             )
         for folder in folders:
             self._folders[folder] = self._folders.get(folder, 0) + 1
+        insort(self._keys, key)
         return self._write(key, data)
 
     def _write(self, key: str, data: bytes) -> int:
         self._generation += 1
-        self._objects[key] = StoredObject(bytes(data), self._generation)
+        stored = self._objects[key] = StoredObject(bytes(data), self._generation)
+        for observer in self.observers:
+            observer.written(key, stored.data, stored.generation)
         return self._generation
 
     def _meta(self, key: str) -> ObjectMeta:

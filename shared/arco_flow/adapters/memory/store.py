@@ -5,28 +5,54 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as changed
+from itertools import islice
+from typing import Protocol
 
 from arco_flow.adapters import contention
-from arco_flow.adapters.limits import check_commit, check_document
+from arco_flow.adapters.limits import check_commit, check_id, check_post
 from arco_flow.adapters.memory.faults import Faults, async_site
+from arco_flow.adapters.memory.indexes import DueIndex, HeadIndex
 from arco_flow.ports.clock import Clock
 from arco_flow.ports.store import Commit, Head, InboxItem, Lease, Posted
 
 
+class StoreObserver(Protocol):
+    """Told of every effect on the store, before anyone else can see it."""
+
+    def committed(self, commit: Commit, head: Head) -> None:
+        """A commit was applied; the head as it is stored now."""
+        ...
+
+    def posted(self, item: InboxItem) -> None:
+        """An event was put into an inbox, or replaced one there."""
+        ...
+
+    def leased(self, lease: Lease) -> None:
+        """A lease was granted or renewed."""
+        ...
+
+
 class MemoryStore:
-    """`Store` that forgets with its object: the model that the durable ones are compared with."""
+    """`Store` that forgets with its object: the model that the durable ones are compared with.
+
+    observers: called synchronously after each effect, in order, whatever becomes of the answer.
+    """
 
     def __init__(self, clock: Clock, faults: Faults | None = None) -> None:
         self.faults = faults or Faults()
+        self.observers: list[StoreObserver] = []
         self._clock = clock
         self._last_ms = 0
         self._revision = 0
         self._heads: dict[str, Head] = {}
+        # Per entity in the order of arrival, so that the first is the oldest.
         self._inbox: defaultdict[str, dict[str, InboxItem]] = defaultdict(dict)
         self._segments: dict[tuple[str, int], bytes] = {}
         self._rows: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
         self._documents: dict[tuple[str, str], bytes] = {}
         self._leases: dict[str, Lease] = {}
+        self._due = DueIndex()
+        self._listed = HeadIndex()
 
     @async_site("store.now_ms")
     async def now_ms(self) -> int:
@@ -54,13 +80,18 @@ class MemoryStore:
         self, entity: str, event_id: str, body: bytes, *, replace: bool = False
     ) -> Posted:
         """See Store."""
-        check_document(f"event '{event_id}' of '{entity}'", len(body))
+        check_post(entity, event_id, len(body))
         existing = self._inbox[entity].get(event_id)
-        if existing is not None and not replace:
-            return Posted(False, existing.body)
+        if existing is not None:
+            if not replace:
+                return Posted(False, existing.body)
+            del self._inbox[entity][event_id]
         self._revision += 1
         item = InboxItem(entity, event_id, body, self._now_ms(), self._revision)
         self._inbox[entity][event_id] = item
+        self._note_due(entity)
+        for observer in self.observers:
+            observer.posted(item)
         return Posted(True)
 
     @async_site("store.commit")
@@ -76,15 +107,15 @@ class MemoryStore:
             updated_ms=now,
         )
         self._heads[head.entity] = head
+        self._listed.put(known, head)
         for item in commit.consumed:
             del self._inbox[item.entity][item.event_id]
+        self._note_due(head.entity)
         self._segments[head.entity, head.version] = commit.segment
-        for key, body in commit.rows.items():
-            if body is None:
-                self._rows[head.entity].pop(key, None)
-            else:
-                self._rows[head.entity][key] = body
+        self._write_rows(head.entity, commit.rows)
         self._documents.update(commit.documents)
+        for observer in self.observers:
+            observer.committed(commit, head)
         return head
 
     @async_site("store.rows")
@@ -126,29 +157,20 @@ class MemoryStore:
     ) -> list[Head]:
         """See Store. Answers no state, so that no caller comes to rely on it."""
         wanted = (labels or {}).items()
-        found = [
-            head
-            for head in self._heads.values()
-            if head.entity.startswith(scope_prefix)
-            and (not statuses or head.status in statuses)
-            and wanted <= head.labels.items()
-            and (before is None or _age(head) < before)
-        ]
-        found.sort(key=_age, reverse=True)
-        return [changed(head, state=b"", owed=b"") for head in found[:limit]]
+        places = self._listed.newest_first(scope_prefix, statuses, before)
+        heads = (self._heads[entity] for _, entity in places)
+        found = (head for head in heads if wanted <= head.labels.items())
+        return [changed(head, state=b"", owed=b"") for head in islice(found, limit)]
 
     @async_site("store.overdue")
     async def overdue(self, before_ms: int, limit: int) -> list[str]:
         """See Store; the longest overdue first."""
-        times = [(item.posted_ms, e) for e, items in self._inbox.items() for item in items.values()]
-        for head in self._heads.values():
-            times += [(ms, head.entity) for ms in (head.owed_since_ms, head.timer_ms) if ms]
-        late = sorted(time for time in times if time[0] < before_ms)
-        return list(dict.fromkeys(entity for _, entity in late))[:limit]
+        return self._due.before(before_ms, limit)
 
     @async_site("store.acquire_lease")
     async def acquire_lease(self, name: str, holder: str, ttl_ms: int) -> Lease | None:
         """See Store. A grant that had lapsed gets a new token even for its own holder."""
+        check_id("lease", name)
         now, current = self._now_ms(), self._leases.get(name)
         is_valid = current is not None and bool(current.holder) and current.expires_ms > now
         token = current.token if current else 0
@@ -156,6 +178,8 @@ class MemoryStore:
             return None
         lease = Lease(name, holder, token if is_valid else token + 1, now + ttl_ms)
         self._leases[name] = lease
+        for observer in self.observers:
+            observer.leased(lease)
         return lease
 
     @async_site("store.release_lease")
@@ -187,6 +211,20 @@ class MemoryStore:
         self._last_ms = max(self._last_ms, self._clock.now_ms())
         return self._last_ms
 
+    def _note_due(self, entity: str) -> None:
+        """Since when the entity waits: its oldest event, its debt, its timer."""
+        items, head = self._inbox.get(entity), self._heads.get(entity)
+        times = [next(iter(items.values())).posted_ms] if items else []
+        if items is not None and not items:
+            del self._inbox[entity]
+        if head is not None:
+            times += [ms for ms in (head.owed_since_ms, head.timer_ms) if ms]
+        self._due.set(entity, min(times, default=None))
 
-def _age(head: Head) -> tuple[int, str]:
-    return head.created_ms, head.entity
+    def _write_rows(self, entity: str, changes: Mapping[str, bytes | None]) -> None:
+        rows = self._rows[entity] if changes else {}
+        for key, body in changes.items():
+            if body is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = body
