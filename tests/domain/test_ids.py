@@ -16,6 +16,8 @@ from arco_flow.domain.ids import (
     attempt_id_of,
     callback_task_id,
     dispatch_id_of,
+    document_id,
+    dynamic_entity,
     parse_callback_task_id,
     partition_segment,
     pointer_path,
@@ -116,3 +118,22 @@ def test_a_long_partition_becomes_a_digest_that_a_file_system_takes() -> None:
     long = "key=s:" + "a" * 500
     assert len(partition_segment(long)) < 80
     assert partition_segment(long) != partition_segment(long + "b")
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "__x__", "a/b", "k" * 201, "é" * 101, "h=a", "\0"])
+def test_what_a_document_can_not_be_called_becomes_a_digest(text: str) -> None:
+    assert document_id(text).startswith("h=")
+    assert len(document_id(text)) == 66
+    assert document_id(text) != document_id(text + "b")
+
+
+@pytest.mark.parametrize("text", ["north", "a b", "a:b", "k" * 200, "日本", "...x", "_x_"])
+def test_any_other_name_is_the_id_of_its_document(text: str) -> None:
+    assert document_id(text) == text
+
+
+@pytest.mark.parametrize("name", ["shops", "eu:shops", "eu/shops", "s" * 1000])
+def test_a_definition_of_any_name_is_an_entity(name: str) -> None:
+    entity = dynamic_entity(SCOPE, name)
+    assert Entity.parse(str(entity)) == entity
+    assert entity != dynamic_entity(SCOPE, name + "2")

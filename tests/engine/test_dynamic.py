@@ -60,6 +60,24 @@ async def test_a_key_in_two_unicode_spellings_is_one_key() -> None:
     assert await change(world, [], [unicodedata.normalize("NFD", composed)]) == []
 
 
+@pytest.mark.parametrize("key", ["", ".", "..", "__x__", "a/b", "k" * 3000, "h=1", "a:b", "_"])
+async def test_a_key_that_could_not_name_a_document_is_a_key_like_any_other(key) -> None:
+    world = await deployed()
+    assert await change(world, ["north", key, key]) == ["north", key]
+    assert await change(world, [key, "east"]) == ["north", key, "east"]
+    assert await change(world, [], [key]) == ["north", "east"]
+    check(await history_of(world))
+
+
+@pytest.mark.parametrize("name", ["eu/shops", "eu:shops", "s" * 2000, "..", "__x__"])
+async def test_a_definition_may_have_any_name(name) -> None:
+    world = World()
+    asset = manifest_of({"a": []}, partitions={"kind": "dynamic", "name": name}).assets
+    await world.deploy(Manifest(code_version_id="cv_1", module="t", assets=asset))
+    assert await change(world, ["north"], definition=name) == ["north"]
+    check(await history_of(world))
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_many_changes_at_once_are_all_made_and_each_caller_sees_his_own(seed) -> None:
     world = await deployed(seed=seed, instances=3, faults=RandomFaults(random.Random(seed)))

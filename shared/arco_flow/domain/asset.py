@@ -21,7 +21,7 @@ from arco_flow.domain.events import (
     PromotionRequested,
     event_type,
 )
-from arco_flow.domain.ids import Scope, pointer_path, version_prefix
+from arco_flow.domain.ids import Scope, partition_segment, pointer_path, version_prefix
 
 
 class Materialization(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -76,8 +76,8 @@ def rows_needed(events: Sequence[Event]) -> tuple[str, ...]:
 
 
 def row_key(partition: str) -> str:
-    """Key of a partition's row; a row key is never empty."""
-    return partition or "_"
+    """Key of a partition's row; never empty, and never longer than a document's id may be."""
+    return partition_segment(partition)
 
 
 def _order(event: Event) -> tuple[int, str]:

@@ -9,6 +9,7 @@ import msgspec
 
 from arco_flow.domain.decision import APPLIED, IGNORED, Decision, Entry
 from arco_flow.domain.events import DynamicPartitionsChanged, Event, event_type
+from arco_flow.domain.ids import document_id
 
 
 class DynamicKey(msgspec.Struct, frozen=True, array_like=True):
@@ -29,7 +30,7 @@ class DynamicCounters(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class DynamicSet:
-    """State of the entity: counters and the rows that a batch touches."""
+    """State of the entity: counters and the rows that a batch touches, by `document_id`."""
 
     counters: DynamicCounters
     rows: dict[str, DynamicKey]
@@ -44,12 +45,12 @@ def decode_dynamic_key(raw: bytes) -> DynamicKey:
 
 
 def rows_needed(events: Sequence[Event]) -> tuple[str, ...]:
-    """Keys that a batch touches."""
-    names: dict[str, None] = {}
+    """Rows of the keys that a batch touches."""
+    rows: dict[str, None] = {}
     for event in events:
         if isinstance(event.data, DynamicPartitionsChanged):
-            names.update(dict.fromkeys((*event.data.added, *event.data.deleted)))
-    return tuple(names)
+            rows.update(dict.fromkeys(map(document_id, (*event.data.added, *event.data.deleted))))
+    return tuple(rows)
 
 
 def decide_dynamic(state: DynamicSet, events: Sequence[Event], now_ms: int) -> Decision[DynamicSet]:
@@ -66,13 +67,14 @@ def decide_dynamic(state: DynamicSet, events: Sequence[Event], now_ms: int) -> D
             continue
         entries.append(Entry(event, APPLIED))
         for name in data.added:
-            if name not in known:
-                known[name] = DynamicKey(name, next_place, now_ms)
-                rows[name] = msgspec.json.encode(known[name])
+            row = document_id(name)
+            if row not in known:
+                known[row] = DynamicKey(name, next_place, now_ms)
+                rows[row] = msgspec.json.encode(known[row])
                 next_place, count = next_place + 1, count + 1
-        for name in data.deleted:
-            if known.pop(name, None) is not None:
-                rows[name] = None
+        for row in map(document_id, data.deleted):
+            if known.pop(row, None) is not None:
+                rows[row] = None
                 count -= 1
     if not entries:
         return Decision(state)

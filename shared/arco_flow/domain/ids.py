@@ -71,8 +71,9 @@ def deployment_entity(scope: Scope) -> Entity:
 
 
 def dynamic_entity(scope: Scope, definition: str) -> Entity:
-    """The entity of a dynamic partitions definition, by its name."""
-    return Entity(scope, "dynamic", definition)
+    """The entity of a dynamic partitions definition, by its name, which may hold anything."""
+    name = _digest(definition) if ":" in definition else document_id(definition)
+    return Entity(scope, "dynamic", name)
 
 
 def run_id_of(tenant_secret: bytes, scope: Scope, run_key: str) -> str:
@@ -147,9 +148,16 @@ def partition_segment(partition: str) -> str:
     """
     if not partition:
         return "_"
-    if len(partition) <= 200:
-        return partition
-    return "h=" + hashlib.sha256(partition.encode()).hexdigest()
+    return partition if len(partition) <= 200 else _digest(partition)
+
+
+def document_id(text: str) -> str:
+    """The id of a document that is named by a person: the text itself where every store takes it
+    as an id, else a digest. Two texts never share one."""
+    is_id = 0 < len(text.encode()) <= 200 and not any(char in text for char in "/\0")
+    if is_id and text not in (".", "..") and not text.startswith(("__", "h=")):
+        return text
+    return _digest(text)
 
 
 def version_prefix(scope: Scope, asset_key: str, partition: str, attempt_id: str) -> str:
@@ -176,6 +184,10 @@ def manifest_path(scope: Scope, digest: str) -> str:
 def plan_path(scope: Scope, digest: str) -> str:
     """Object of a plan by its digest (`sha256:…`)."""
     return f"{scope.prefix}plans/{digest.removeprefix('sha256:')}.json"
+
+
+def _digest(text: str) -> str:
+    return "h=" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def _base32(raw: bytes) -> str:
