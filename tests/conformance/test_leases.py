@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
+
+import pytest
 
 from conformance.test_store import RUN, commit_of, refused_by
 
@@ -115,5 +118,45 @@ def test_a_commit_under_a_grant_that_was_given_back_or_never_made_writes_nothing
         assert await refused_by(store, commit_of(fence=(lease.name, lease.token))) == "fence"
         assert await refused_by(store, commit_of(fence=("none", 1))) == "fence"
         assert await refused_by(store, commit_of(fence=("none", 0))) == "fence"
+
+    stores.run(scenario)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_tokens_never_decrease_and_only_the_newest_grant_writes(stores, seed):
+    async def scenario(store, clock):
+        chance, granted, version = random.Random(seed), [], 0
+        for _ in range(120):
+            clock.advance(chance.randrange(400))
+            lease = await store.acquire_lease("sweeper", f"h{chance.randrange(3)}", 1000)
+            if lease is not None:
+                assert not granted or lease.token >= granted[-1].token
+                same = granted and lease.token == granted[-1].token
+                assert not same or lease.holder == granted[-1].holder
+                granted.append(lease)
+            elif chance.random() < 0.3:
+                await store.release_lease(chance.choice(granted))
+            if not granted:
+                continue
+            old = chance.choice(granted)
+            wanted = commit_of(version=version + 1, fence=(old.name, old.token))
+            if old.token < granted[-1].token:
+                assert await refused_by(store, wanted) == "fence"
+            elif lease is not None:
+                await store.commit(wanted)
+                version += 1
+        assert granted[-1].token > 3
+
+    stores.run(scenario)
+
+
+def test_a_stale_holder_can_not_give_back_the_grant_of_its_successor(stores):
+    async def scenario(store, clock):
+        old = await store.acquire_lease("sweeper", "h1", 1000)
+        clock.advance(1000)
+        new = await store.acquire_lease("sweeper", "h2", 1000)
+        await store.release_lease(old)
+        await store.commit(commit_of(fence=(new.name, new.token)))
+        assert (await store.acquire_lease("sweeper", "h2", 1000)).token == new.token
 
     stores.run(scenario)

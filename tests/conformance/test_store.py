@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import replace
 
 import pytest
 
-from arco_flow.adapters.limits import COMMIT_LIMIT_BYTES, DOCUMENT_LIMIT_BYTES
+from arco_flow.adapters.limits import COMMIT_LIMIT_BYTES, DOCUMENT_LIMIT_BYTES, ID_LIMIT_BYTES
 from arco_flow.domain.errors import Contended, InvalidInput, TooLarge
 from arco_flow.ports.store import Commit, Head, Posted
 
 RUN = "acme:prod:run:run_1"
+
+NO_IDS = [
+    "", ".", "..", "__x__", "____", "a/b", "/", "a\0b", "a\ud800", "x" * (ID_LIMIT_BYTES + 1),
+    "é" * (ID_LIMIT_BYTES // 2 + 1),
+]  # fmt: skip
+ODD_IDS = [
+    "...", "_", "__", "___", "__x", "x__", "a b", "a\nb", ".a", "日本", "%2e%2e", "{}[]*?",
+    "x" * ID_LIMIT_BYTES, "é" * (ID_LIMIT_BYTES // 2),
+]  # fmt: skip
 
 
 def commit_of(entity=RUN, version=1, *, status="running", segment=b"segment", **fields):
@@ -457,3 +467,89 @@ def test_a_commit_over_the_limit_is_refused_whole(stores):
         assert await store.count_rows(RUN) == parts - 1
 
     stores.run(scenario)
+
+
+@pytest.mark.parametrize("name", NO_IDS, ids=ascii)
+def test_what_firestore_does_not_take_as_an_id_is_refused_and_nothing_is_written(stores, name):
+    async def scenario(store, clock):
+        for call in (
+            store.post(name, "e1", b""),
+            store.post(RUN, name, b""),
+            store.commit(commit_of(name)),
+            store.commit(commit_of(rows={"r": b"", name: b""})),
+            store.commit(commit_of(rows={name: None})),
+            store.commit(commit_of(documents={("runs", name): b""})),
+            store.commit(commit_of(documents={(name, "key"): b""})),
+            store.acquire_lease(name, "h1", 1000),
+        ):
+            with pytest.raises(InvalidInput, match="can not be the id of a document"):
+                await call
+        assert await store.load(RUN) is None
+        assert await store.rows(RUN) == {}
+        assert await store.inbox(RUN, 10) == []
+
+    stores.run(scenario)
+
+
+@pytest.mark.parametrize("name", ODD_IDS, ids=ascii)
+def test_an_odd_id_is_only_a_name(stores, name):
+    async def scenario(store, clock):
+        await store.post(name, name, b"event")
+        [item] = await store.inbox(name, 10)
+        commit = commit_of(name, rows={name: b"row"}, documents={(name, name): b"document"})
+        await store.commit(replace(commit, consumed=[item]))
+        assert (await store.load(name)).version == 1
+        assert await store.rows(name) == {name: b"row"}
+        assert await store.rows(name, [name]) == {name: b"row"}
+        assert await store.document(name, name) == b"document"
+        assert await store.segments(name) == [b"segment"]
+        assert (await store.acquire_lease(name, "h1", 1000)).name == name
+
+    stores.run(scenario)
+
+
+def test_lists_of_heads_and_of_what_is_overdue_follow_every_change(stores):
+    async def scenario(store, clock):
+        chance = random.Random(7)
+        names = [f"acme:{w}:run:{n}" for w in ("prod", "test") for n in range(6)]
+        heads, waiting = {}, {}
+        for _ in range(300):
+            clock.advance(chance.randrange(3))
+            name = chance.choice(names)
+            if chance.random() < 0.4:
+                await store.post(name, f"e{chance.randrange(3)}", b"", replace=True)
+            else:
+                items = (await store.inbox(name, 9))[: chance.randrange(4)]
+                known = heads.get(name)
+                heads[name] = await store.commit(
+                    commit_of(
+                        name,
+                        known.version + 1 if known else 1,
+                        status=chance.choice(["running", "done"]),
+                        timer_ms=chance.choice([0, clock.now_ms() + chance.randrange(-9, 9)]),
+                        owed_since_ms=chance.choice([0, clock.now_ms() - chance.randrange(9)]),
+                        consumed=items,
+                    )
+                )
+            waiting[name] = await store.inbox(name, 9)
+        everything = sorted(heads.values(), key=lambda h: (h.created_ms, h.entity), reverse=True)
+        for prefix in ("acme:prod:run:", "acme:", "acme:test:run:3"):
+            for status in ("running", "done"):
+                assert [h.entity for h in await store.list_heads(prefix, statuses=[status])] == [
+                    h.entity
+                    for h in everything
+                    if h.entity.startswith(prefix) and h.status == status
+                ]
+        since = {name: _waits_since(heads.get(name), waiting.get(name, [])) for name in names}
+        for before_ms in (clock.now_ms() - 50, clock.now_ms(), clock.now_ms() + 20):
+            late = sorted((ms, name) for name, ms in since.items() if ms and ms < before_ms)
+            assert await store.overdue(before_ms, 100) == [name for _, name in late]
+
+    stores.run(scenario)
+
+
+def _waits_since(head, items):
+    times = [item.posted_ms for item in items]
+    if head is not None:
+        times += [ms for ms in (head.owed_since_ms, head.timer_ms) if ms]
+    return min(times, default=0)
