@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from arco_flow.domain.errors import ArcoError, Conflict, Gone, NotFound
@@ -49,6 +49,18 @@ def judge_callback(run: Run, plan: PlanIndex, data: AttemptEvent) -> Verdict:
     if state in (TaskState.DISPATCHED, TaskState.RUNNING):
         return _current(run, index, data)
     return _over(run, index, state, data)
+
+
+def judge_folded(run: Run, plan: PlanIndex, data: TaskFinished, first: Verdict) -> Verdict:
+    """The answer to an end that has just been folded: what came before it in the batch counts.
+
+    first: as it was judged before the fold. Raises as `judge_callback` when it was ignored.
+    """
+    index = plan.index_of[data.task]
+    if run.digests[8 * index : 8 * index + 8] != digest_bytes(data.digest):
+        return judge_callback(run, plan, data)
+    is_cancelled = TaskState(run.states[index]) is TaskState.CANCELLED
+    return replace(first, final_state="CANCELLED") if is_cancelled else first
 
 
 def _check_attempt(run: Run, plan: PlanIndex, index: int, data: AttemptEvent) -> None:

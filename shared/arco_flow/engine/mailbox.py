@@ -159,12 +159,14 @@ async def _gather(
     if head is None and machine.must_exist:
         return None
     room = await _room(engine, entity, head)
+    # Before the listing: a process that stands still between the two must not judge a silence
+    # as of later than what it has heard.
+    now_ms = await engine.store.now_ms()
     listed = await engine.store.inbox(name, BATCH_LIMIT)
     fitting = _fitting(listed, room)
     more = len(fitting) < len(listed) or len(listed) >= BATCH_LIMIT
     items, events = _readable(fitting, hold_timers=more)
     _take_in(events, extra, full=more, room=room - sum(len(item.body) for item in items))
-    now_ms = await engine.store.now_ms()
     state = await machine.load(engine, entity, head, events)
     if sweeping and not more and (lost := machine.lost_timer(state, now_ms)):
         fired = timer_event(entity, lost, now_ms)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from arco_flow.domain.callbacks import Verdict, judge_callback
+from arco_flow.domain.callbacks import Verdict, judge_callback, judge_folded
 from arco_flow.domain.envelope import (
     CallbackResponse,
     CompletedRequest,
@@ -24,6 +24,8 @@ from arco_flow.domain.events import (
     encode_event,
 )
 from arco_flow.domain.ids import Entity, Scope, parse_callback_task_id, run_entity
+from arco_flow.domain.plan import PlanIndex
+from arco_flow.domain.run import Run
 from arco_flow.domain.run_decide import AttemptEvent
 from arco_flow.domain.tokens import AttemptClaims, verify_attempt_token
 from arco_flow.domain.wire import sha256_hex
@@ -68,7 +70,7 @@ async def record_callback(
         # Overwrites the attempt's last one and wakes nobody: it is folded with what comes next.
         await engine.store.post(str(entity), event.id, encode_event(event), replace=True)
     else:
-        await _record_finish(engine, entity, event, data, verb)
+        verdict = await _record_finish(engine, entity, event, data, verdict)
     return _response(verdict, now_ms)
 
 
@@ -153,12 +155,15 @@ def _check_claims(claims: AttemptClaims, data: AttemptEvent) -> None:
 
 
 async def _judge(engine: Engine, entity: Entity, data: AttemptEvent) -> Verdict:
+    return judge_callback(*await _load(engine, entity), data)
+
+
+async def _load(engine: Engine, entity: Entity) -> tuple[Run, PlanIndex]:
     head = await engine.store.load(str(entity))
     if head is None:
         raise NotFound(f"no run '{entity.name}'", details={"error": "task_not_found"})
     run = load_run(engine, head)
-    plan = await load_plan(engine, entity.scope, run.plan_id)
-    return judge_callback(run, plan, data)
+    return run, await load_plan(engine, entity.scope, run.plan_id)
 
 
 def _event(entity: Entity, data: AttemptEvent, now_ms: int) -> Event:
@@ -201,11 +206,15 @@ async def _record_start(engine: Engine, entity: Entity, event: Event) -> None:
 
 
 async def _record_finish(
-    engine: Engine, entity: Entity, event: Event, data: TaskFinished, verb: str
-) -> None:
+    engine: Engine, entity: Entity, event: Event, data: TaskFinished, verdict: Verdict
+) -> Verdict:
+    """Record the end. One that was folded at once is judged again: a cancel that waited in the
+    inbox has won, and the first judgement did not know of it."""
     outcome = await record(engine, entity, event)
-    if not isinstance(outcome, Posted) or outcome.created or outcome.existing is None:
-        return
+    if not isinstance(outcome, Posted):
+        return judge_folded(*await _load(engine, entity), data, verdict)
+    if outcome.created or outcome.existing is None:
+        return verdict
     first = decode_event(outcome.existing).data
     if isinstance(first, TaskFinished) and first.digest != data.digest:
         raise Conflict(
@@ -213,7 +222,8 @@ async def _record_finish(
             reason="OUTCOME_CONFLICT",
             details={"error": "task_already_terminal", "state": first.outcome},
         )
-    await _record_duplicate(engine, entity, data, verb, event.time_ms)
+    await _record_duplicate(engine, entity, data, "completed", event.time_ms)
+    return verdict
 
 
 async def _record_duplicate(

@@ -32,7 +32,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is stored, and what callers were told; never what a process remembers."""
+    """What is stored, and what callers were told; never what a process remembers.
+
+    commits: (entity, version) -> store time at which the commit landed.
+    """
 
     heads: dict[str, Head]
     ledgers: dict[str, list[Segment]]
@@ -44,6 +47,7 @@ class History:
     answers: list[Answer]
     sent: list[Sent]
     settings: Settings
+    commits: dict[tuple[str, int], int]
     replays: dict[str, list[Step]] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> list[str]:
@@ -78,7 +82,7 @@ class History:
         return "\n".join(lines)
 
 
-def read_history(world: World) -> History:
+def read_history(world: World, commits: dict[tuple[str, int], int]) -> History:
     """Read everything, without faults."""
     store, peek = world.store, world.peek
     heads: dict[str, Head] = {}
@@ -105,6 +109,7 @@ def read_history(world: World) -> History:
         answers=world.answers,
         sent=world.sent,
         settings=world.shape.settings,
+        commits=commits,
     )
     for entity in history.of_kind("run"):
         history.replays[entity] = list(_replay(history, entity))

@@ -93,14 +93,14 @@ class Simulation:
         world.calm()
         self._settle()
         if not self.violations:
-            self.violations += check_history(world)
+            self.violations += check_history(world, self.watch.commits)
         world.kernel.close()
         return Outcome(
             scenario=self.scenario,
             violations=tuple(self.violations),
             trace_hash=world.trace.digest(),
             events=world.trace.events,
-            commits=self.watch.commits,
+            commits=len(self.watch.commits),
             simulated_ms=world.now_ms - start_ms,
             struck=tuple(world.struck.ids),
             sometimes=self._sometimes(),

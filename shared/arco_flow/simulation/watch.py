@@ -25,12 +25,13 @@ _POINTER, _MARKER = "/_current.json", "/_commit"
 class Watch:
     """Observer of a store and of an object store. on_violation: told of each, at once.
 
-    sometimes: what was seen of what should be seen sometimes, counted. commits: of all entities.
+    sometimes: what was seen of what should be seen sometimes, counted. commits: (entity, version) -> store
+    time at which the commit landed; what it decided is as of an earlier time.
     """
 
     def __init__(self, on_violation: Callable[[Violation], None]) -> None:
         self.sometimes: Counter[str] = Counter()
-        self.commits = 0
+        self.commits: dict[tuple[str, int], int] = {}
         self._on_violation = on_violation
         self._versions: dict[str, int] = {}
         self._times: dict[str, int] = {}
@@ -45,7 +46,7 @@ class Watch:
 
     def committed(self, commit: Commit, head: Head) -> None:
         """A commit was applied."""
-        self.commits += 1
+        self.commits[head.entity, head.version] = head.updated_ms
         name, segment = head.entity, decode_segment(commit.segment)
         self._judge_order(name, commit, segment)
         self._judge_fence(commit)

@@ -40,8 +40,12 @@ Behaviour = Callable[["World", DispatchEnvelope], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a caller was told. about: the request; result: what came back, or the refusal."""
+    """What a caller was told. about: the request; result: what came back, or the refusal.
 
+    asked_ms, time_ms: when the request that was answered was sent, and when it was answered.
+    """
+
+    asked_ms: int
     time_ms: int
     verb: str
     scope: Scope
@@ -126,12 +130,13 @@ class World:
 
     async def ask(self, verb: str, scope: Scope, about: Any, work: Request[T]) -> T:
         """One request, remembered with its answer when there was one."""
+        asked_ms = self.now_ms
         try:
             result = await self.fleet.serve(verb, work)
         except Rejected as refusal:
-            self._remember(Answer(self.now_ms, verb, scope, about, refusal))
+            self._remember(Answer(asked_ms, self.now_ms, verb, scope, about, refusal))
             raise
-        self._remember(Answer(self.now_ms, verb, scope, about, result))
+        self._remember(Answer(asked_ms, self.now_ms, verb, scope, about, result))
         return result
 
     async def insist(self, verb: str, scope: Scope, about: Any, work: Request[T]) -> T:

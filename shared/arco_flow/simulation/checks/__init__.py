@@ -48,10 +48,13 @@ CHECKS: Final[tuple[Callable[[History], None], ...]] = (
 )
 
 
-def check_history(world: World) -> list[Violation]:
-    """Every check, once nothing happens any more; what they found, each named by its check."""
+def check_history(world: World, commits: dict[tuple[str, int], int]) -> list[Violation]:
+    """Every check, once nothing happens any more; what they found, each named by its check.
+
+    commits: when each landed, as `Watch` has seen it.
+    """
     try:
-        history = read_history(world)
+        history = read_history(world, commits)
     except ViolatedError as error:
         return [Violation("the_history_can_be_read", str(error))]
     found = []

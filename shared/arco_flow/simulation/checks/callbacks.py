@@ -80,13 +80,13 @@ def a_claimed_result_counts(history: History) -> None:
 
 
 def _lost_otherwise(history: History, entity: str, answer: Answer) -> bool:
-    """Whether the attempt was over in the same moment for another reason: a cancel, a silence."""
+    """Whether the attempt was given up while the report was on its way: a cancel, a silence."""
     for segment, entry in history.entries(entity):
         data = entry.event.data
         if isinstance(data, TaskStateChanged) and data.task == answer.about["task"]:
             over = data.before == "RUNNING" and data.after != "SUCCEEDED"
             if over and data.attempt == answer.about["attempt"]:
-                return segment.now_ms >= answer.time_ms or data.after == "CANCELLED"
+                return history.commits[entity, segment.version] >= answer.asked_ms
     return False
 
 

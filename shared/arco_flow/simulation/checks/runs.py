@@ -88,17 +88,20 @@ def timers_act_once_and_in_time(history: History) -> None:
                     _check_due(history, entity, step, data, heard)
 
 
-def _heard(history: History, entity: str) -> dict[tuple[str, int], list[int]]:
-    """When the holder of each attempt was heard: (task, attempt) -> times that it was told.
+Heard = dict[tuple[str, int], list[tuple[int, int]]]
 
-    Its answer may come later than the store's time of its arrival, which is what counts.
+
+def _heard(history: History, entity: str) -> Heard:
+    """When the holder of each attempt was heard: (task, attempt) -> arrivals and answers.
+
+    A silence is counted from the arrival, in store time; by the answer it was stored for sure.
     """
     holders = {
         (e.event.data.task, e.event.data.attempt): e.event.data.worker_id
         for _, e in history.entries(entity)
         if isinstance(e.event.data, TaskStarted) and e.disposition == APPLIED
     }
-    heard: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+    heard: defaultdict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
     for answer in history.answers:
         if answer.verb != "heartbeat" or not answer.accepted:
             continue
@@ -106,11 +109,11 @@ def _heard(history: History, entity: str) -> dict[tuple[str, int], list[int]]:
         key = (told["task"], told["attempt"])
         same_run = entity == str(Entity(answer.scope, "run", told["run"]))
         if same_run and holders.get(key) == told["workerId"]:
-            heard[key].append(_told_ms(answer))
+            heard[key].append((_arrival_ms(answer), answer.time_ms))
     return heard
 
 
-def _told_ms(answer: Answer) -> int:
+def _arrival_ms(answer: Answer) -> int:
     told: str = answer.result.server_time
     return round(datetime.fromisoformat(told).timestamp() * 1000)
 
@@ -120,7 +123,7 @@ def _check_due(
     entity: str,
     step: Step,
     data: TaskStateChanged,
-    heard: dict[tuple[str, int], list[int]],
+    heard: Heard,
 ) -> None:
     if step.before is None:
         return
@@ -132,8 +135,7 @@ def _check_due(
             raise ViolatedError(f"retried {due_ms - now_ms} ms early\n{history.show(entity)}")
     if "zombie" in data.reason:
         limit_ms = plan.spec(index).timeouts.heartbeat_ms
-        for time_ms in heard.get((data.task, data.attempt), []):
+        for arrived_ms, answered_ms in heard.get((data.task, data.attempt), []):
             # What was answered in the same moment may have come a step too late.
-            in_time = time_ms < now_ms < time_ms + limit_ms
-            if in_time:
-                raise ViolatedError(f"{data} was heard at {time_ms}\n{history.show(entity)}")
+            if answered_ms < now_ms < arrived_ms + limit_ms:
+                raise ViolatedError(f"{data} was heard at {arrived_ms}\n{history.show(entity)}")
