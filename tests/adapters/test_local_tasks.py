@@ -402,3 +402,45 @@ def test_a_process_that_is_killed_loses_no_task(tmp_path):
     # Those in the middle of their delivery come again; those long done do not.
     assert {n for n in enqueued if n % 3 == 0} <= again
     assert not (handled - set(sorted(handled)[-20:])) & again
+
+
+def test_a_deadline_is_written_down_as_a_failed_attempt_and_the_late_handler_may_be_cancelled(
+    tmp_path,
+):
+    async def scenario():
+        gate, clock = Gate(), VirtualClock()
+        async with queue_in(tmp_path, clock, gate) as tasks:
+            await enqueue_all(tasks, "q", 1)
+            await gate.wait_for(1)
+            clock.advance(SETTINGS.dispatch_deadline_ms)
+            tasks.wake()
+            while not retried(tasks):
+                await asyncio.sleep(0)
+        clock.advance(1_000)
+        second = Gate()
+        async with queue_in(tmp_path, clock, second):
+            await second.wait_for(1)
+            assert second.deliveries[0].attempt == 2
+
+    def retried(tasks):
+        return tasks._db.read("SELECT 1 FROM tasks WHERE attempt = 2")
+
+    asyncio.run(scenario())
+
+
+def test_a_handler_that_answers_at_its_deadline_is_not_lost(tmp_path):
+    async def scenario():
+        gate, clock = Gate(), VirtualClock()
+        async with queue_in(tmp_path, clock, gate) as tasks:
+            await enqueue_all(tasks, "q", 1)
+            await gate.wait_for(1)
+            gate.opened.set()
+            clock.advance(SETTINGS.dispatch_deadline_ms)
+            tasks.wake()
+            await tasks.settle()
+            clock.advance(1_000)
+            tasks.wake()
+            await tasks.settle()
+            assert tasks.pending() == 0
+
+    asyncio.run(scenario())

@@ -7,7 +7,7 @@ given an empty folder of its own and the clock that the scenario moves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -16,7 +16,7 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from arco_flow.adapters.delivery import DeadTask, Handler, QueueSettings
 from arco_flow.adapters.local.database import Database
@@ -32,8 +32,10 @@ from arco_flow.ports.objects import AsyncObjects, Objects
 from arco_flow.ports.store import Store
 from arco_flow.ports.tasks import Tasks
 
-# Short, so that the suites can walk through a back-off.
-SETTINGS = QueueSettings(max_concurrent=4, min_backoff_ms=100, max_backoff_ms=1_000)
+# Short, so that the suites can walk through a back-off and a deadline.
+SETTINGS = QueueSettings(
+    max_concurrent=4, min_backoff_ms=100, max_backoff_ms=1_000, dispatch_deadline_ms=5_000
+)
 
 
 class Queue(Tasks, Protocol):
@@ -46,11 +48,55 @@ class Queue(Tasks, Protocol):
 
 @dataclass
 class QueueUnderTest:
-    """pass_time(ms): let time pass, then deliver all that is due."""
+    """pass_time(ms): let time pass, then deliver all that is due and wait for the handlers.
+    begin_time(ms): let time pass and begin to deliver, beside handlers that still run."""
 
     tasks: Queue
     clock: VirtualClock
     pass_time: Callable[[int], Awaitable[object]]
+    begin_time: Callable[[int], Awaitable[object]]
+
+
+async def turns(number: int = 10) -> None:
+    """Let everything that can go on without waiting do so."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+class Source(Protocol):
+    """Something in memory that delivers when it is driven."""
+
+    def take_due(self) -> Sequence[Coroutine[Any, Any, None]]: ...
+
+
+class Drive:
+    """Runs the deliveries of a source in memory beside each other, as a platform does."""
+
+    def __init__(self, source: Source, clock: VirtualClock) -> None:
+        self._source = source
+        self._clock = clock
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def begin_time(self, ms: int) -> None:
+        self._clock.advance(ms)
+        self._begin()
+        await turns()
+
+    async def pass_time(self, ms: int) -> None:
+        await self.begin_time(ms)
+        while self._running:
+            await asyncio.wait(self._running)
+
+    def _begin(self) -> None:
+        for work in self._source.take_due():
+            running = asyncio.ensure_future(work)
+            self._running.add(running)
+            running.add_done_callback(self._ended)
+
+    def _ended(self, running: asyncio.Task[None]) -> None:
+        self._running.discard(running)
+        running.result()
+        self._begin()
 
 
 @asynccontextmanager
@@ -70,12 +116,8 @@ async def local_store(folder: Path, clock: VirtualClock) -> AsyncIterator[Store]
 @asynccontextmanager
 async def memory_queue(folder: Path, clock: VirtualClock) -> AsyncIterator[QueueUnderTest]:
     tasks = MemoryTasks(clock, default=SETTINGS)
-
-    async def pass_time(ms: int) -> None:
-        clock.advance(ms)
-        await tasks.run_due()
-
-    yield QueueUnderTest(tasks, clock, pass_time)
+    drive = Drive(tasks, clock)
+    yield QueueUnderTest(tasks, clock, drive.pass_time, drive.begin_time)
 
 
 @asynccontextmanager
@@ -83,14 +125,21 @@ async def local_queue(folder: Path, clock: VirtualClock) -> AsyncIterator[QueueU
     database = Database(folder)
     tasks = LocalTasks(database, clock, default=SETTINGS)
 
-    async def pass_time(ms: int) -> None:
+    async def begin_time(ms: int) -> None:
         clock.advance(ms)
         tasks.wake()
+        await turns()
+        # Writes are made in order: after this one, what was to be noted is noted.
+        await database.run(lambda cursor: None)
+        await turns()
+
+    async def pass_time(ms: int) -> None:
+        await begin_time(ms)
         await tasks.settle()
 
     await tasks.start()
     try:
-        yield QueueUnderTest(tasks, clock, pass_time)
+        yield QueueUnderTest(tasks, clock, pass_time, begin_time)
     finally:
         await tasks.stop()
         database.close()

@@ -8,6 +8,7 @@ import pytest
 
 from arco_flow.domain.errors import Conflict, InvalidInput, Unavailable
 from arco_flow.ports.tasks import NewTask
+from conformance.adapters import SETTINGS
 
 
 class Recorder:
@@ -29,6 +30,44 @@ class Recorder:
     @property
     def attempts(self):
         return [delivery.attempt for _, delivery in self.got]
+
+
+class Held:
+    """A handler whose every delivery waits until the test answers it."""
+
+    def __init__(self):
+        self.deliveries = []
+        self.most = 0
+        self._answers = []
+        self._entered = asyncio.Semaphore(0)
+
+    async def __call__(self, body, delivery):
+        answer = asyncio.get_running_loop().create_future()
+        self.deliveries.append(delivery)
+        self._answers.append(answer)
+        self.most = max(self.most, self.running)
+        self._entered.release()
+        await answer
+
+    @property
+    def running(self):
+        return sum(not answer.done() for answer in self._answers)
+
+    @property
+    def attempts(self):
+        return [delivery.attempt for delivery in self.deliveries]
+
+    async def wait_for(self, number=1):
+        """Until so many more deliveries have come in."""
+        for _ in range(number):
+            await asyncio.wait_for(self._entered.acquire(), 30)
+
+    def answer(self, number, error=None):
+        """End the delivery of this number (0: the first): with success, or with an error."""
+        if error is None:
+            self._answers[number].set_result(None)
+        else:
+            self._answers[number].set_exception(error)
 
 
 def test_a_task_is_delivered_to_its_route(queues):
@@ -303,5 +342,159 @@ def test_a_name_that_cloud_tasks_would_refuse_is_refused(queues, name):
     async def scenario(queue):
         with pytest.raises(InvalidInput, match="can not name a task"):
             await queue.tasks.enqueue("q", name, "fold", b"")
+
+    queues.run(scenario)
+
+
+async def overdue(queue, held):
+    """One task whose first delivery is over its deadline and whose second one has come in."""
+    queue.tasks.register("slow", held)
+    await queue.tasks.enqueue("q", "t", "slow", b"")
+    await queue.begin_time(0)
+    await held.wait_for()
+    await queue.begin_time(SETTINGS.dispatch_deadline_ms)
+    await queue.begin_time(SETTINGS.min_backoff_ms)
+    await held.wait_for()
+
+
+def test_no_more_handlers_run_at_once_than_may_and_the_rest_follow(queues):
+    async def scenario(queue):
+        held, number = Held(), SETTINGS.max_concurrent + 3
+        queue.tasks.register("slow", held)
+        for n in range(number):
+            await queue.tasks.enqueue("q", f"t{n}", "slow", b"")
+        await queue.begin_time(0)
+        await held.wait_for(SETTINGS.max_concurrent)
+        for n in range(number):
+            held.answer(n)
+            if n < 3:
+                await held.wait_for()
+        await queue.pass_time(60_000)
+        assert held.most == SETTINGS.max_concurrent
+        assert sorted(d.name for d in held.deliveries) == [f"t{n}" for n in range(number)]
+
+    queues.run(scenario)
+
+
+def test_a_full_queue_does_not_hold_up_another(queues):
+    async def scenario(queue):
+        held, quick = Held(), Recorder()
+        queue.tasks.register("slow", held)
+        queue.tasks.register("quick", quick)
+        for n in range(SETTINGS.max_concurrent):
+            await queue.tasks.enqueue("full", f"t{n}", "slow", b"")
+        await queue.tasks.enqueue("full", "last", "quick", b"")
+        await queue.tasks.enqueue("free", "first", "quick", b"")
+        await queue.begin_time(0)
+        await held.wait_for(SETTINGS.max_concurrent)
+        assert [delivery.name for _, delivery in quick.got] == ["first"]
+        for n in range(SETTINGS.max_concurrent):
+            held.answer(n)
+        await queue.pass_time(0)
+        assert [delivery.name for _, delivery in quick.got] == ["first", "last"]
+
+    queues.run(scenario)
+
+
+def test_a_delivery_without_an_answer_is_repeated_while_its_handler_still_runs(queues):
+    async def scenario(queue):
+        held = Held()
+        await overdue(queue, held)
+        assert held.attempts == [1, 2]
+        assert held.running == 2
+        held.answer(1)
+        held.answer(0)
+        await queue.pass_time(60_000)
+        assert held.attempts == [1, 2]
+
+    queues.run(scenario)
+
+
+def test_a_delivery_is_not_repeated_before_its_deadline_nor_after_an_answer_in_time(queues):
+    async def scenario(queue):
+        held = Held()
+        queue.tasks.register("slow", held)
+        await queue.tasks.enqueue("q", "t", "slow", b"")
+        await queue.begin_time(0)
+        await held.wait_for()
+        await queue.begin_time(SETTINGS.dispatch_deadline_ms - 1)
+        held.answer(0)
+        await queue.pass_time(60_000)
+        assert held.attempts == [1]
+
+    queues.run(scenario)
+
+
+@pytest.mark.parametrize("late", [None, ValueError("late"), Conflict("late")], ids=repr)
+def test_what_a_handler_answers_after_its_deadline_changes_nothing(queues, late):
+    async def scenario(queue):
+        held = Held()
+        queue.tasks.register("slow", held)
+        await queue.tasks.enqueue("q", "t", "slow", b"")
+        await queue.begin_time(0)
+        await held.wait_for()
+        await queue.begin_time(SETTINGS.dispatch_deadline_ms)
+        held.answer(0, late)
+        await queue.begin_time(SETTINGS.min_backoff_ms)
+        await held.wait_for()
+        assert not await queue.tasks.enqueue("q", "t", "slow", b"")
+        held.answer(1)
+        await queue.pass_time(60_000)
+        assert held.attempts == [1, 2]
+        assert queue.tasks.dead() == []
+
+    queues.run(scenario)
+
+
+def test_a_deadline_counts_as_a_failed_attempt_and_frees_its_place_in_the_queue(queues):
+    async def scenario(queue):
+        held = Held()
+        await overdue(queue, held)
+        held.answer(1, ValueError("second failure"))
+        await queue.begin_time(0)
+        await queue.begin_time(2 * SETTINGS.min_backoff_ms - 1)
+        assert held.attempts == [1, 2]
+        for n in range(SETTINGS.max_concurrent - 1):
+            await queue.tasks.enqueue("q", f"other{n}", "slow", b"")
+        await queue.begin_time(1)
+        await held.wait_for(SETTINGS.max_concurrent)
+        assert held.running == SETTINGS.max_concurrent + 1
+        for n in (0, *range(2, SETTINGS.max_concurrent + 2)):
+            held.answer(n)
+        await queue.pass_time(60_000)
+        assert held.running == 0
+
+    queues.run(scenario)
+
+
+def test_a_name_is_refused_while_its_task_runs_and_while_it_waits_to_be_repeated(queues):
+    async def scenario(queue):
+        held = Held()
+        queue.tasks.register("slow", held)
+        await queue.tasks.enqueue("q", "t", "slow", b"")
+        await queue.begin_time(0)
+        await held.wait_for()
+        assert not await queue.tasks.enqueue("q", "t", "slow", b"")
+        held.answer(0, ValueError("no"))
+        await queue.pass_time(0)
+        assert not await queue.tasks.enqueue("q", "t", "slow", b"")
+        await queue.begin_time(SETTINGS.min_backoff_ms)
+        await held.wait_for()
+        held.answer(1)
+        await queue.pass_time(60_000)
+        assert held.attempts == [1, 2]
+
+    queues.run(scenario)
+
+
+def test_a_task_that_waits_to_be_repeated_can_be_deleted(queues):
+    async def scenario(queue):
+        handler = Recorder(ValueError("no"))
+        queue.tasks.register("fold", handler)
+        await queue.tasks.enqueue("q", "t", "fold", b"")
+        await queue.pass_time(0)
+        assert await queue.tasks.delete("q", "t")
+        await queue.pass_time(60_000)
+        assert handler.attempts == [1]
 
     queues.run(scenario)

@@ -28,6 +28,7 @@ class Agenda:
         self._default = default
         self._queues: dict[str, _Queue] = {}
         self._tasks: dict[tuple[str, str], PendingTask] = {}
+        self._deadlines: list[tuple[int, int, PendingTask, int]] = []
         self._sequence = 0
 
     def __len__(self) -> int:
@@ -71,17 +72,44 @@ class Agenda:
                     break
                 task = heapq.heappop(queue.heap)[2]
                 task.is_running = True
+                task.run += 1
                 queue.running += 1
+                self._limit(task, now_ms + queue.settings.dispatch_deadline_ms, now_ms)
                 yield task
 
+    def take_expired(self, now_ms: int) -> list[PendingTask]:
+        """Tasks whose delivery is over its deadline: what it answers from here on is late. They
+        count as running until they are added again."""
+        expired = []
+        while (next_ms := self._next_deadline()) is not None and next_ms <= now_ms:
+            task = heapq.heappop(self._deadlines)[2]
+            task.run += 1
+            expired.append(task)
+        return expired
+
     def next_ms(self) -> int | None:
-        """When the next task of a queue that has room is due; None without any."""
-        times = []
+        """When the next task of a queue that has room, or a deadline is due; None without any."""
+        deadline_ms = self._next_deadline()
+        times = [] if deadline_ms is None else [deadline_ms]
         for queue in self._queues.values():
             self._drop_removed(queue)
             if queue.heap and queue.running < queue.settings.max_concurrent:
                 times.append(queue.heap[0][0])
         return min(times, default=None)
+
+    def _limit(self, task: PendingTask, deadline_ms: int, now_ms: int) -> None:
+        if deadline_ms > now_ms:
+            self._sequence += 1
+            heapq.heappush(self._deadlines, (deadline_ms, self._sequence, task, task.run))
+
+    def _next_deadline(self) -> int | None:
+        # Most deliveries are over long before: what is left of those is dropped as it comes up.
+        deadlines = self._deadlines
+        while deadlines and not (
+            deadlines[0][2].is_running and deadlines[0][2].run == deadlines[0][3]
+        ):
+            heapq.heappop(deadlines)
+        return deadlines[0][0] if deadlines else None
 
     def _drop_removed(self, queue: _Queue) -> None:
         # A deleted task stays in the heap until it comes up: searching for it would cost more.

@@ -13,7 +13,8 @@ from arco_flow.adapters.local.database import Database
 
 @dataclass(slots=True, eq=False)
 class PendingTask:
-    """A task that is not done. attempt: of the next delivery."""
+    """A task that is not done. attempt: of the next delivery. run: of the last one that still
+    counts; one that is over its deadline has an earlier number."""
 
     queue: str
     name: str
@@ -22,6 +23,7 @@ class PendingTask:
     at_ms: int
     attempt: int = 1
     is_running: bool = False
+    run: int = 0
 
     @property
     def key(self) -> tuple[str, str]:

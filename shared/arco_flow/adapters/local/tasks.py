@@ -192,8 +192,10 @@ class LocalTasks:
             return
         self._cancel_timer()
         now = self._clock.now_ms()
-        for task in self._agenda.take_due(now):
-            running = loop.create_task(self._deliver(task))
+        works = [self._give_up(task) for task in self._agenda.take_expired(now)]
+        works += [self._deliver(task) for task in self._agenda.take_due(now)]
+        for work in works:
+            running = loop.create_task(work)
             self._running.add(running)
             running.add_done_callback(self._running.discard)
         next_ms = self._agenda.next_ms()
@@ -207,22 +209,40 @@ class LocalTasks:
             self._timer = None
 
     async def _deliver(self, task: PendingTask) -> None:
+        run = task.run
         try:
             await self._handle(task)
-            await self._finish(task)
-        except Rejected as error:
-            await self._bury(task, error)
+            if task.run == run:
+                await self._finish(task)
         except asyncio.CancelledError as error:
             current = asyncio.current_task()
             if current is None or current.cancelling():
                 raise
             # Not ours: something that the handler awaited was cancelled.
-            await self._retry(task, error)
+            await self._failed(task, run, error)
         except Exception as error:
-            await self._retry(task, error)
+            await self._failed(task, run, error)
         finally:
             # Cancelled, or its end could not be written: it is not done, so it waits again.
-            if task.is_running:
+            if task.is_running and task.run == run:
+                self._agenda.add(task)
+            self.wake()
+
+    async def _failed(self, task: PendingTask, run: int, error: BaseException) -> None:
+        if task.run != run:
+            return  # late: the deadline has decided
+        if isinstance(error, Rejected):
+            await self._bury(task, error)
+        else:
+            await self._retry(task, error)
+
+    async def _give_up(self, task: PendingTask) -> None:
+        """The delivery is over its deadline: it failed, though its handler may go on."""
+        limit_ms = self._agenda.settings(task.queue).dispatch_deadline_ms
+        try:
+            await self._retry(task, Unavailable(f"no answer within {limit_ms} ms"))
+        finally:
+            if self._agenda.get(*task.key) is task:
                 self._agenda.add(task)
             self.wake()
 

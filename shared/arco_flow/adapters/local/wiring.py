@@ -261,7 +261,10 @@ def _queues(workers: int) -> dict[str, QueueSettings]:
     return {
         # Twice the workers: the next envelope waits in the pool while the last one's end is
         # written down, and no worker waits for that.
-        "worker": QueueSettings(2 * workers, min_backoff_ms=100, max_backoff_ms=10_000),
+        # No deadline: a delivery lasts as long as its attempt, which has timers of its own.
+        "worker": QueueSettings(
+            2 * workers, min_backoff_ms=100, max_backoff_ms=10_000, dispatch_deadline_ms=0
+        ),
         # A wake reminds of an inbox item, which is durable; a restart and the sweeper find it.
         "wakes": QueueSettings(64, min_backoff_ms=50, max_backoff_ms=5_000, durable=False),
         "timers": QueueSettings(max_concurrent=64, min_backoff_ms=100, max_backoff_ms=10_000),
