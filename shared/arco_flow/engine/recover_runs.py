@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from arco_flow.domain.errors import ArcoError
 from arco_flow.domain.events import Event, WorkersLost, encode_event
 from arco_flow.domain.ids import Entity, Scope
@@ -44,9 +46,11 @@ async def _recover(engine: Engine, entity: Entity, survivors_prefix: str) -> Non
     )
     try:
         await record(engine, entity, event)
-        # Debts of the dead plane too: what it committed and did not submit.
-        await fold(engine, entity, sweeping=True)
     except ArcoError:
         # One run that can not be folded must keep no plane from starting. The news waits in its
         # inbox, where the sweeper meets it and says what is wrong.
         await engine.store.post(str(entity), event.id, encode_event(event))
+        return
+    # Debts of the dead plane too: what it committed and did not submit; else the sweeper's.
+    with suppress(ArcoError):
+        await fold(engine, entity, sweeping=True)

@@ -11,7 +11,7 @@ from arco_flow.adapters.memory.clock import VirtualClock
 from arco_flow.domain.errors import ArcoError, OutcomeUnknown, Unavailable
 from arco_flow.engine.context import Engine
 from arco_flow.simulation.faults import SimulatedFaults
-from arco_flow.simulation.kernel import Host, Kernel
+from arco_flow.simulation.kernel import Host, Job, Kernel, ended
 
 T = TypeVar("T")
 Request = Callable[[Engine], Coroutine[Any, Any, T]]
@@ -35,17 +35,18 @@ class SkewedClock:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instance:
-    """One process of the plane."""
+    """One process of the plane. ready: what it does before it serves, None when nothing."""
 
     host: Host
     engine: Engine
+    ready: Job[None] | None = None
 
 
 class Fleet:
     """Serves requests by processes of chance, and replaces those that die.
 
-    build: makes the engine of a fresh process that remembers nothing. born: what a fresh process
-    does before it serves, or None.
+    build: makes the engine of a fresh process that remembers nothing. prepare: what a fresh
+    process does before it serves, by its engine and its name; None when it serves at once.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Fleet:
         build: Callable[[int], Engine],
         *,
         size: int,
+        prepare: Callable[[Engine, str], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self.deaths = 0
         self.unexpected: list[BaseException] = []
@@ -64,6 +66,7 @@ class Fleet:
         self._faults = faults
         self._chance = chance
         self._build = build
+        self._prepare = prepare
         self._births = 0
         self.instances = [self._born() for _ in range(size)]
         kernel.on_crash = self._replace
@@ -81,6 +84,8 @@ class Fleet:
             instance = self._chance.choice(self.instances)
             self._kernel.start(self._watched(work, instance.engine), instance.host, name)
         instance = self._chance.choice(self.instances)
+        if instance.ready is not None:
+            await ended(instance.ready)
         result = await self._kernel.call(self._watched(work, instance.engine), instance.host, name)
         if faults.chosen("net", "lost", plan.net_lost) is not None:
             raise OutcomeUnknown(f"the answer to {name} was lost")
@@ -88,7 +93,8 @@ class Fleet:
 
     def fresh_engine(self) -> Engine:
         """An engine that remembers nothing, of a process that serves nobody."""
-        return self._born().engine
+        self._births += 1
+        return self._build(self._births)
 
     def kill_one(self) -> None:
         """End a process of chance, with all that it was doing."""
@@ -104,7 +110,11 @@ class Fleet:
 
     def _born(self) -> Instance:
         self._births += 1
-        return Instance(Host(f"process-{self._births}"), self._build(self._births))
+        host, engine = Host(f"process-{self._births}"), self._build(self._births)
+        if self._prepare is None:
+            return Instance(host, engine)
+        prepared = self._kernel.start(self._prepare(engine, host.name), host, "start")
+        return Instance(host, engine, prepared)
 
     def _replace(self, host: Host) -> None:
         for index, instance in enumerate(self.instances):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from typing import Final
 
 from arco_flow.domain.decision import APPLIED, DERIVED, Entry, Segment, decode_segment
 from arco_flow.domain.events import (
@@ -13,20 +14,23 @@ from arco_flow.domain.events import (
     TaskHeartbeat,
     TaskStarted,
     TaskStateChanged,
+    WorkersLost,
 )
 from arco_flow.domain.ids import Entity
 from arco_flow.domain.run import RunState
 from arco_flow.ports.store import Commit, Head, InboxItem, Lease
 from arco_flow.simulation.violation import Violation
 
+REPLACED: Final = TaskHeartbeat | WorkersLost
+"""News that replace each other under one id: of life per attempt, of death per plane."""
 _POINTER, _MARKER = "/_current.json", "/_commit"
 
 
 class Watch:
     """Observer of a store and of an object store. on_violation: told of each, at once.
 
-    sometimes: what was seen of what should be seen sometimes, counted. commits: (entity, version) -> store
-    time at which the commit landed; what it decided is as of an earlier time.
+    sometimes: what was seen of what should be seen sometimes, counted. commits: (entity, version)
+    -> store time at which the commit landed; what it decided is as of an earlier time.
     """
 
     def __init__(self, on_violation: Callable[[Violation], None]) -> None:
@@ -114,8 +118,10 @@ class Watch:
             self.sometimes[f"{entry.disposition} {type(entry.event.data).__name__}"] += 1
 
     def _judge_once(self, name: str, entry: Entry) -> None:
-        """I4. An event takes effect once; signs of life are one id per attempt."""
-        if entry.disposition != APPLIED or isinstance(entry.event.data, TaskHeartbeat):
+        """I4. An event takes effect once, but for news that replace each other."""
+        if entry.disposition != APPLIED or isinstance(
+            entry.event.data, TaskHeartbeat | WorkersLost
+        ):
             return
         if entry.event.id in self._applied[name]:
             self._violated("an_event_is_applied_once", f"{entry.event.id} again in {name}")

@@ -15,7 +15,7 @@ from arco_flow.domain.envelope import CallbackResponse, DispatchEnvelope
 from arco_flow.domain.errors import Rejected, Unavailable
 from arco_flow.domain.ids import Scope, version_prefix
 from arco_flow.engine.worker_callback import record_callback
-from arco_flow.simulation.kernel import Host, nap
+from arco_flow.simulation.kernel import nap
 from arco_flow.simulation.world import SECONDS, Behaviour, World
 
 PATIENCE_MS = (100, 200, 400, 800, 2_000, 5_000, 10_000, 20_000)
@@ -32,7 +32,7 @@ class Worker:
     def __init__(self, world: World, envelope: DispatchEnvelope, name: str = "") -> None:
         self.world = world
         self.envelope = envelope
-        self.name = name or f"w{world.chance.randrange(10**6)}"
+        self.name = name or world.name_worker()
         self.scope = Scope(envelope.tenant_id, envelope.workspace_id)
 
     async def work(self, ms: int) -> None:
@@ -203,9 +203,7 @@ async def double(world: World, envelope: DispatchEnvelope) -> None:
 
 async def racing(world: World, envelope: DispatchEnvelope) -> None:
     """Two workers got the same envelope; the loser may go on as if it had not lost."""
-    world.workers += 1
-    host = Host(f"worker-{world.workers}")
-    world.kernel.start(survive(good)(world, envelope), host, host.name)
+    world.start_worker(survive(good)(world, envelope))
     rival = world.chance.choice([good, deaf, deaf, failing, overtaking])
     await rival(world, envelope)
 

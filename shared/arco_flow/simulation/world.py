@@ -10,6 +10,7 @@ import msgspec
 
 from arco_flow.adapters.delivery import Delivery, QueueSettings
 from arco_flow.adapters.memory.clock import VirtualClock
+from arco_flow.adapters.memory.faults import SimulatedCrash
 from arco_flow.adapters.memory.objects import AsyncMemoryObjects, MemoryObjects
 from arco_flow.adapters.memory.store import MemoryStore
 from arco_flow.adapters.memory.tasks import MemoryTasks
@@ -19,12 +20,13 @@ from arco_flow.domain.errors import ArcoError, Contended, Rejected, Unavailable
 from arco_flow.domain.ids import Scope, run_entity
 from arco_flow.engine.context import Engine, Settings
 from arco_flow.engine.dispatch import dispatch
+from arco_flow.engine.recover_runs import recover_runs
 from arco_flow.engine.sweeper import sweep
 from arco_flow.engine.timer_ingest import ingest_timer
 from arco_flow.simulation.chance import stream
 from arco_flow.simulation.faults import FaultPlan, SimulatedFaults, Struck
-from arco_flow.simulation.fleet import Fleet, Request, SkewedClock
-from arco_flow.simulation.kernel import Host, Kernel, nap
+from arco_flow.simulation.fleet import Fleet, Instance, Request, SkewedClock
+from arco_flow.simulation.kernel import Host, Job, Kernel, ended, nap
 from arco_flow.simulation.trace import Trace
 
 SCOPE = Scope("acme", "main")
@@ -71,9 +73,11 @@ class Sent:
 @dataclass(frozen=True, slots=True)
 class Shape:
     """How the plane of a history is built. instances: processes at once; sweep_ms: between two
-    sweeps; queue: of every queue."""
+    sweeps; queue: of every queue. embedded: one process that owns its workers, as on a laptop:
+    they end with it, and its successor gives back what they held."""
 
     instances: int = 1
+    embedded: bool = False
     sweep_ms: int = 20 * SECONDS
     settings: Settings = field(default_factory=lambda: Settings("http://plane.test"))
     queue: QueueSettings = field(default_factory=QueueSettings)
@@ -109,14 +113,20 @@ class World:
             self.clock, faults=self.faults, default=shape.queue, timing=self._delivery_times
         )
         self.kernel.sources.append(self.tasks)
+        self.workers: list[Host] = []
         self.fleet = Fleet(
-            self.kernel, self.faults, stream(seed, "fleet"), self._engine, size=shape.instances
+            self.kernel,
+            self.faults,
+            stream(seed, "fleet"),
+            self._engine,
+            size=1 if shape.embedded else shape.instances,
+            prepare=self._recover if shape.embedded else None,
         )
+        self.fleet.on_death = self._on_death
         self.answers: list[Answer] = []
         self.sent: list[Sent] = []
         self.envelopes: list[DispatchEnvelope] = []
         self.stopped: set[str] = set()
-        self.workers = 0
         self._register()
 
     @property
@@ -202,6 +212,22 @@ class World:
             settings=self.shape.settings,
         )
 
+    # -- a plane that owns its workers --------------------------------------------------------
+
+    async def _recover(self, engine: Engine, name: str) -> None:
+        try:
+            for scope in (SCOPE, RIVAL):
+                await recover_runs(engine, scope, f"{name}:")
+        except (Unavailable, Contended) as error:
+            await nap(SECONDS)
+            raise SimulatedCrash(f"because it could not start: {error.message}") from error
+
+    def _on_death(self, _instance: Instance) -> None:
+        if self.shape.embedded:
+            for host in self.workers:
+                self.kernel.kill(host)
+            self.workers.clear()
+
     # -- the queue ----------------------------------------------------------------------------
 
     def _register(self) -> None:
@@ -239,9 +265,18 @@ class World:
         version = head.version if head else 0
         self.envelopes.append(envelope)
         self.sent.append(Sent(entity, envelope.task_key, envelope.attempt, version))
-        self.workers += 1
-        host = Host(f"worker-{self.workers}")
-        self.kernel.start(self.behaviour(self, envelope), host, host.name)
+        await ended(self.start_worker(self.behaviour(self, envelope)))
+
+    def start_worker(self, work: Coroutine[Any, Any, None]) -> Job[None]:
+        """Let a worker begin, in a process of its own."""
+        host = Host(f"worker-{len(self.workers)}")
+        self.workers.append(host)
+        return self.kernel.start(work, host, host.name)
+
+    def name_worker(self) -> str:
+        """A name for a worker: of the plane that owns it, where one does."""
+        name = f"w{self.chance.randrange(10**6)}"
+        return f"{self.fleet.instances[0].host.name}:{name}" if self.shape.embedded else name
 
     async def _on_stop(self, body: bytes, _delivery: Delivery) -> None:
         self.stopped.add(msgspec.json.decode(body, type=StopAttempt).attempt_id)

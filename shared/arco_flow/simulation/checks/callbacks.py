@@ -9,23 +9,23 @@ import msgspec
 from arco_flow.domain.decision import APPLIED
 from arco_flow.domain.events import (
     TaskFinished,
-    TaskHeartbeat,
     TaskStarted,
     TaskStateChanged,
 )
 from arco_flow.domain.ids import Entity
 from arco_flow.simulation.history import History
 from arco_flow.simulation.violation import ViolatedError
+from arco_flow.simulation.watch import REPLACED
 from arco_flow.simulation.world import Answer
 
 
 def every_event_is_applied_at_most_once(history: History) -> None:
-    """I4. An id that took effect takes none again; signs of life are one id per attempt."""
+    """I4. An id that took effect takes none again, but for news that replace each other."""
     for entity in history.heads:
         applied = Counter(
             entry.event.id
             for _, entry in history.entries(entity)
-            if entry.disposition == APPLIED and not isinstance(entry.event.data, TaskHeartbeat)
+            if entry.disposition == APPLIED and not isinstance(entry.event.data, REPLACED)
         )
         twice = [event_id for event_id, times in applied.items() if times > 1]
         if twice:
