@@ -11,6 +11,7 @@ STAMPS := $(VENV)/.stamps
 # share one group, so that they run one after the other (tests/conftest.py).
 WORKERS ?= 2
 PYTEST_ARGS ?=
+SECONDS ?= 60
 EXAMPLE := examples/nyc_flights
 
 # A later pip reads dependency groups; the one that comes with Python 3.11 does not.
@@ -21,7 +22,7 @@ INSTALL := VIRTUAL_ENV=$(abspath $(VENV)) $(UV) pip install --quiet
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format bench docs clean
+.PHONY: help demo dev test check format bench simulate docs clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +50,9 @@ format: $(STAMPS)/lint ## Format the code and mend what can be mended by itself
 
 bench: $(STAMPS)/test ## Measure; prints one JSON object per benchmark
 	@set -e; for script in bench/bench_*.py; do $(PY) "$$script"; done
+
+simulate: $(STAMPS)/test ## Simulate fresh seeds with all faults for SECONDS (default 60)
+	$(VENV)/bin/arco-flow simulate --seconds $(SECONDS)
 
 docs: $(STAMPS)/test ## Write the generated pages anew
 	$(PY) docs/generate_state_machines.py

@@ -6,34 +6,22 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 
+from arco_flow.domain.decision import Segment
 from arco_flow.domain.errors import ArcoError
 from arco_flow.simulation.checks import check_history
 from arco_flow.simulation.faults import FaultPlan, draw_plan
 from arco_flow.simulation.kernel import nap
+from arco_flow.simulation.narration import tell_commit
+from arco_flow.simulation.scenario import Scenario
 from arco_flow.simulation.violation import Violation
 from arco_flow.simulation.watch import Watch
-from arco_flow.simulation.workload import Load, Workload, begin_workload, draw_workload
+from arco_flow.simulation.workload import Workload, begin_workload, draw_workload
 from arco_flow.simulation.world import MINUTES, SECONDS, World
 
 SETTLE_MS = 12 * 60 * MINUTES
 """Within this much calm, everything that was begun has an end: promise of liveness. The longest
 wait of the workloads is a missing acknowledgement of a dispatch."""
 QUIET_ROUNDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """What makes a history: everything else follows from it.
-
-    only: ids of the faults that may strike, None = all. dropped: numbers of operations that do
-    not happen. until_ms: when the calm begins, None = with the end of the workload.
-    """
-
-    seed: int
-    load: Load = Load.BUSY
-    only: frozenset[str] | None = None
-    dropped: frozenset[int] = frozenset()
-    until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +67,7 @@ class Simulation:
             only=scenario.only,
             keep_lines=keep_lines,
         )
-        self.watch = Watch(self._on_violation)
+        self.watch = Watch(self._on_violation, self._on_commit if keep_lines else None)
         self.world.store.observers.append(self.watch)
         self.world.objects.observers.append(self.watch)
 
@@ -147,6 +135,9 @@ class Simulation:
             text = "".join(traceback.format_exception(error))
             self._on_violation(Violation("no_internal_error", text))
         self.world.fleet.unexpected.clear()
+
+    def _on_commit(self, entity: str, segment: Segment) -> None:
+        self.world.trace.tell(self.world.now_ms, tell_commit(entity, segment))
 
     def _on_violation(self, violation: Violation) -> None:
         self.violations.append(violation)

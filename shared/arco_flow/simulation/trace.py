@@ -38,8 +38,12 @@ class Trace:
         self._pending.append(code << 2 | moment)
 
     def say(self, now_ms: int, text: str) -> None:
-        """Something worth a line: it enters the hash, and the timeline when there is one."""
+        """Something that decides what follows: it enters the hash, and the timeline."""
         self._pending.append(crc32(text.encode()))
+        self.tell(now_ms, text)
+
+    def tell(self, now_ms: int, text: str) -> None:
+        """A line of the timeline, when there is one; the hash is the same without it."""
         if self.lines is not None:
             self.lines.append((now_ms, text))
 

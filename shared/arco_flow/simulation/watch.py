@@ -27,16 +27,21 @@ _POINTER, _MARKER = "/_current.json", "/_commit"
 
 
 class Watch:
-    """Observer of a store and of an object store. on_violation: told of each, at once.
+    """Observer of a store and of an object store. on_violation, on_commit: told of each, at once.
 
     sometimes: what was seen of what should be seen sometimes, counted. commits: (entity, version)
     -> store time at which the commit landed; what it decided is as of an earlier time.
     """
 
-    def __init__(self, on_violation: Callable[[Violation], None]) -> None:
+    def __init__(
+        self,
+        on_violation: Callable[[Violation], None],
+        on_commit: Callable[[str, Segment], None] | None = None,
+    ) -> None:
         self.sometimes: Counter[str] = Counter()
         self.commits: dict[tuple[str, int], int] = {}
         self._on_violation = on_violation
+        self._on_commit = on_commit
         self._versions: dict[str, int] = {}
         self._times: dict[str, int] = {}
         self._applied: defaultdict[str, set[str]] = defaultdict(set)
@@ -52,6 +57,8 @@ class Watch:
         """A commit was applied."""
         self.commits[head.entity, head.version] = head.updated_ms
         name, segment = head.entity, decode_segment(commit.segment)
+        if self._on_commit is not None:
+            self._on_commit(name, segment)
         self._judge_order(name, commit, segment)
         self._judge_fence(commit)
         for entry in segment.entries:
@@ -113,7 +120,7 @@ class Watch:
 
     def _count(self, entry: Entry) -> None:
         if entry.reason:
-            self.sometimes[f"ledger: {entry.reason.partition(':')[0]}"] += 1
+            self.sometimes[f"ledger: {_kind_of(entry.reason)}"] += 1
         elif entry.disposition != DERIVED:
             self.sometimes[f"{entry.disposition} {type(entry.event.data).__name__}"] += 1
 
@@ -154,7 +161,7 @@ class Watch:
             if data.attempt != self._attempts[name][data.task]:
                 self._violated("attempts_are_counted_without_gap", f"{data} in {name}")
         if data.reason:
-            self.sometimes[f"task: {data.reason.partition(':')[0].partition(' (')[0]}"] += 1
+            self.sometimes[f"task: {_kind_of(data.reason)}"] += 1
 
     def _judge_pointer(self, key: str, data: bytes) -> None:
         """I11. A pointer goes forwards, to a version that is whole."""
@@ -168,3 +175,9 @@ class Watch:
 
     def _violated(self, invariant: str, message: str) -> None:
         self._on_violation(Violation(invariant, message))
+
+
+def _kind_of(reason: str) -> str:
+    """A reason without what it names."""
+    head = reason.partition(":")[0].partition(" (")[0]
+    return "claimed by worker" if head.startswith("claimed by worker") else head

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -25,17 +24,11 @@ from arco_flow.simulation import workers
 from arco_flow.simulation.chance import stream
 from arco_flow.simulation.hostile import attack
 from arco_flow.simulation.kernel import nap
+from arco_flow.simulation.scenario import Load
 from arco_flow.simulation.shapes import random_manifest
 from arco_flow.simulation.world import MINUTES, RIVAL, SCOPE, SECONDS, Behaviour, Shape, World
 
 ME = "user:me"
-
-
-class Load(StrEnum):
-    """How dense a history is. busy: all at once; sparse: hours in which little happens."""
-
-    BUSY = "busy"
-    SPARSE = "sparse"
 
 
 CHAOS_MS = {Load.BUSY: 60 * SECONDS, Load.SPARSE: 6 * 60 * MINUTES}

@@ -27,6 +27,7 @@ from arco_flow.simulation.chance import stream
 from arco_flow.simulation.faults import FaultPlan, SimulatedFaults, Struck
 from arco_flow.simulation.fleet import Fleet, Instance, Request, SkewedClock
 from arco_flow.simulation.kernel import Host, Job, Kernel, ended, nap
+from arco_flow.simulation.narration import tell_answer
 from arco_flow.simulation.trace import Trace
 
 SCOPE = Scope("acme", "main")
@@ -197,8 +198,8 @@ class World:
     def _remember(self, answer: Answer) -> None:
         self.answers.append(answer)
         if self.trace.lines is not None:
-            said = answer.result if answer.accepted else f"{answer.result.reason}"
-            self.trace.say(self.now_ms, f"answer: {answer.verb} {answer.about} -> {said}"[:300])
+            text = tell_answer(answer.verb, answer.about, answer.result)
+            self.trace.tell(self.now_ms, text)
 
     def _engine(self, births: int) -> Engine:
         skews = self.faults.plan.skews_ms
@@ -265,6 +266,8 @@ class World:
         version = head.version if head else 0
         self.envelopes.append(envelope)
         self.sent.append(Sent(entity, envelope.task_key, envelope.attempt, version))
+        text = f"delivery {envelope.task_key} attempt {envelope.attempt} reaches a worker"
+        self.trace.tell(self.now_ms, text)
         await ended(self.start_worker(self.behaviour(self, envelope)))
 
     def start_worker(self, work: Coroutine[Any, Any, None]) -> Job[None]:
