@@ -22,6 +22,7 @@ from arco_flow.domain.events import (
     event_type,
 )
 from arco_flow.domain.ids import Scope, partition_segment, pointer_path, version_prefix
+from arco_flow.domain.stored_forms import read_stored
 
 
 class Materialization(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -47,8 +48,8 @@ _row_decoder = msgspec.json.Decoder(Materialization)
 
 
 def decode_materialization(raw: bytes) -> Materialization:
-    """Decode a catalog row."""
-    return _row_decoder.decode(raw)
+    """Decode a catalog row. Raises Unavailable when the bytes are none."""
+    return read_stored(_row_decoder, raw, "a row of the catalog")
 
 
 class Counters(msgspec.Struct, frozen=True, array_like=True):

@@ -10,7 +10,9 @@ from typing import Generic, TypeVar
 import msgspec
 
 from arco_flow.domain.effects import Effect
+from arco_flow.domain.errors import InvalidInput, TooLarge
 from arco_flow.domain.events import Event, decode_event, encode_event
+from arco_flow.domain.stored_forms import damaged, read_stored
 
 S = TypeVar("S")
 
@@ -82,22 +84,52 @@ COMPRESS_BYTES = 256 * 1024
 of its own, and a segment is one document."""
 _ZLIB = b"\x78"
 """First byte of a zlib stream (RFC 1950, 32 KiB window); JSON of ours begins with a brace."""
+MAX_SEGMENT_BYTES = 64 * 1024 * 1024
+"""Of a segment that is not compressed: a thousand bytes of zlib can stand for a million."""
 
 
 def encode_segment(segment: Segment) -> bytes:
-    """Bytes of a ledger segment: JSON, compressed with zlib over COMPRESS_BYTES."""
+    """Bytes of a ledger segment: JSON, compressed with zlib over COMPRESS_BYTES.
+
+    Raises TooLarge over MAX_SEGMENT_BYTES, which no reader would take.
+    """
     lines = [
         _Line(msgspec.Raw(encode_event(e.event)), e.disposition, e.reason) for e in segment.entries
     ]
     wire = _Segment(segment.version, segment.now_ms, segment.order_version, lines)
     raw = _encoder.encode(wire)
+    if len(raw) > MAX_SEGMENT_BYTES:
+        raise TooLarge(
+            f"a ledger segment would take {len(raw)} bytes (at most {MAX_SEGMENT_BYTES})",
+            fix="give partitions shorter names, or split the selection over several runs",
+        )
     return raw if len(raw) <= COMPRESS_BYTES else zlib.compress(raw)
 
 
 def decode_segment(raw: bytes) -> Segment:
-    """Inverse of encode_segment."""
-    wire = _decoder.decode(zlib.decompress(raw) if raw.startswith(_ZLIB) else raw)
-    entries = tuple(
-        Entry(decode_event(bytes(line.event)), line.disposition, line.reason) for line in wire.lines
-    )
+    """Inverse of encode_segment. Raises Unavailable when the bytes are no segment."""
+    wire = read_stored(_decoder, _inflated(raw), _WHAT)
+    try:
+        entries = tuple(
+            Entry(decode_event(bytes(line.event)), line.disposition, line.reason)
+            for line in wire.lines
+        )
+    except InvalidInput as error:
+        raise damaged(_WHAT, error) from error
     return Segment(wire.version, wire.now_ms, wire.order_version, entries)
+
+
+_WHAT = "a segment of the ledger"
+
+
+def _inflated(raw: bytes) -> bytes:
+    if not raw.startswith(_ZLIB):
+        return raw
+    stream = zlib.decompressobj()
+    try:
+        found = stream.decompress(raw, MAX_SEGMENT_BYTES)
+    except zlib.error as error:
+        raise damaged(_WHAT, error) from error
+    if not stream.eof or stream.unused_data:
+        raise damaged(_WHAT, ValueError("it ends early, late or not at all"))
+    return found

@@ -10,6 +10,7 @@ import msgspec
 from arco_flow.domain.decision import APPLIED, IGNORED, Decision, Entry
 from arco_flow.domain.events import DynamicPartitionsChanged, Event, event_type
 from arco_flow.domain.ids import document_id
+from arco_flow.domain.stored_forms import read_stored
 
 
 class DynamicKey(msgspec.Struct, frozen=True, array_like=True):
@@ -40,8 +41,8 @@ _decoder = msgspec.json.Decoder(DynamicKey)
 
 
 def decode_dynamic_key(raw: bytes) -> DynamicKey:
-    """Decode a row."""
-    return _decoder.decode(raw)
+    """Decode a row. Raises Unavailable when the bytes are none."""
+    return read_stored(_decoder, raw, "a key of dynamic partitions")
 
 
 def rows_needed(events: Sequence[Event]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from arco_flow.domain.events import Event, decode_event, encode_event
+from arco_flow.domain.stored_forms import read_stored
 
 
 class DispatchAttempt(msgspec.Struct, frozen=True, tag="dispatch", array_like=True):
@@ -108,5 +109,8 @@ def encode_owed(effects: tuple[Effect, ...]) -> bytes:
 
 
 def decode_owed(raw: bytes) -> tuple[Effect, ...]:
-    """Inverse of encode_owed; empty bytes are an empty debt."""
-    return tuple(_decoder.decode(raw)) if raw else ()
+    """Inverse of encode_owed; empty bytes are an empty debt. Raises Unavailable for others."""
+    if not raw:
+        return ()
+    found = read_stored(_decoder, raw, "what an entity owes")
+    return tuple(found)

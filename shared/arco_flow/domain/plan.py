@@ -83,7 +83,7 @@ def decode_plan(raw: bytes) -> Plan:
     """Decode a stored plan. Raises InvalidInput."""
     try:
         return _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"malformed plan: {error}", reason="MALFORMED_PLAN") from error
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from arco_flow.domain.errors import Conflict, TooLarge
+from arco_flow.domain.stored_forms import read_stored
 from arco_flow.domain.task import TaskState
 
 
@@ -165,5 +166,5 @@ def encode_run(run: Run) -> bytes:
 
 
 def decode_run(packed: bytes) -> Run:
-    """Unpack."""
-    return _decoder.decode(packed)
+    """Unpack. Raises Unavailable when the bytes are no packed run."""
+    return read_stored(_decoder, packed, "the state of a run")

@@ -86,5 +86,5 @@ def decode_json(data: bytes | str) -> Any:
     """Parse JSON. Raises InvalidInput naming the byte position."""
     try:
         return _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidInput(f"not JSON: {error}", reason="MALFORMED_JSON") from error
