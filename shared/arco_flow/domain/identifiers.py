@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
-from unicodedata import normalize
 
 from arco_flow.domain.errors import InvalidInput
+from arco_flow.domain.normal_form import nfc
 
 MAX_ASSET_KEY_CHARS: Final = 256
 MAX_GROUP_CHARS: Final = 256
@@ -139,7 +139,7 @@ def validate_labels(labels: Mapping[str, str]) -> dict[str, str]:
 def _text(what: str, value: object, longest: int, example: str) -> str:
     if not isinstance(value, str):
         raise _refused(what, repr(value), f"is {type(value).__name__}, not text", example)
-    text = normalize("NFC", value)
+    text = nfc(value)
     if not text:
         raise _refused(what, text, "is empty", example)
     if len(text) > longest:

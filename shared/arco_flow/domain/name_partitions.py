@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from arco_flow.domain.errors import DefinitionError, InvalidInput, nearest
+from arco_flow.domain.normal_form import nfc
 from arco_flow.domain.partition_base import (
     SUGGEST_FROM,
     PartitionContext,
@@ -19,7 +20,6 @@ from arco_flow.domain.partition_keys import (
     DimensionValue,
     decode_partition_key,
     encode_partition_key,
-    normalise_text,
 )
 
 _DIMENSION = "key"
@@ -33,7 +33,7 @@ def check_name(key: str) -> str:
     """
     if not isinstance(key, str):
         raise InvalidInput(f"the partition key {key!r} is no text", fix=f"write '{key}'")
-    text = normalise_text(key)
+    text = nfc(key)
     bad = "..." in text or any(ord(char) < 32 or 127 <= ord(char) < 160 for char in text)
     if bad or any("\ud800" <= char <= "\udfff" for char in text):
         raise InvalidInput(

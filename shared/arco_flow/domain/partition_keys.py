@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 
 from arco_flow.domain.errors import InvalidInput
+from arco_flow.domain.normal_form import nfc
 
 DimensionValue = str | int | bool | date | datetime | None
 
@@ -85,15 +86,6 @@ def check_dimension_name(name: str) -> str:
     return name
 
 
-def normalise_text(text: str) -> str:
-    """`text` in Unicode normal form C, so that equal-looking keys are equal."""
-    if text.isascii():
-        return text
-    from unicodedata import normalize
-
-    return normalize("NFC", text)
-
-
 def _encode_value(name: str, value: DimensionValue) -> str:
     if value is None:
         return "n:null"
@@ -118,7 +110,7 @@ _TYPES = "use str, int, bool, date, datetime with a zone, or None"
 
 def _encode_text(name: str, value: str) -> str:
     try:
-        raw = normalise_text(value).encode()
+        raw = nfc(value).encode()
     except UnicodeEncodeError as error:
         raise _bad(f"dimension '{name}': text with a lone surrogate") from error
     return urlsafe_b64encode(raw).rstrip(b"=").decode()
@@ -149,7 +141,7 @@ def _decode_text(value: str) -> str:
         raise ValueError(value)
     text = urlsafe_b64decode(value + "=" * (-len(value) % 4)).decode()
     # Stray bits after the last byte and text that is not NFC are caught by writing it again.
-    if urlsafe_b64encode(normalise_text(text).encode()).rstrip(b"=").decode() != value:
+    if urlsafe_b64encode(nfc(text).encode()).rstrip(b"=").decode() != value:
         raise ValueError(value)
     return text
 

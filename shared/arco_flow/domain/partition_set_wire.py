@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from arco_flow.domain import partition_trees as trees
+from arco_flow.domain.name_partitions import check_name
 from arco_flow.domain.partition_trees import Tree
 from arco_flow.domain.partitions import MultiPartitions, PartitionsDefinition, TimePartitions
 
@@ -67,7 +68,7 @@ def tree_to_wire(tree: Tree | None, axes: Sequence[Axis]) -> Any:
 def tree_from_wire(wire: Any, written: Sequence[Axis], axes: Sequence[Axis]) -> Tree | None:
     """Inverse of tree_to_wire(); `written` are the levels as they were at that time.
 
-    Raises LookupError, TypeError, ValueError or AttributeError for another shape.
+    Raises LookupError, TypeError, ValueError, AttributeError or InvalidInput for another shape.
     """
     if not axes:
         return True if wire is True else None
@@ -75,7 +76,7 @@ def tree_from_wire(wire: Any, written: Sequence[Axis], axes: Sequence[Axis]) -> 
     before, now = written[0][1], axes[0][1]
     spans: list[trees.Span] = []
     named: dict[str, Tree] = {}
-    for item in wire:
+    for item in _listed(wire):
         below = True if last else tree_from_wire(item[-1], written[1:], axes[1:])
         if below is None:
             continue
@@ -83,14 +84,16 @@ def tree_from_wire(wire: Any, written: Sequence[Axis], axes: Sequence[Axis]) -> 
             numbers = _numbers(before, now, item[0], item[1])
             spans.extend((low, high, below) for low, high in numbers)
         else:
-            named.update((_text(name), below) for name in ([item] if last else item[0]))
+            names = [item] if last else _listed(item[0])
+            named.update((check_name(name), below) for name in names)
     return named or trees.level(spans)
 
 
-def _text(name: object) -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"{name!r} is no name")
-    return name
+def _listed(value: Any) -> list[Any]:
+    """The value when it is a list: the characters of a text are no names."""
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return value
 
 
 def _numbers(

@@ -15,9 +15,9 @@ two languages would disagree (`++x`, `*x`).
 from __future__ import annotations
 
 from typing import Final, cast
-from unicodedata import normalize
 
 from arco_flow.domain.errors import InvalidInput, did_you_mean
+from arco_flow.domain.normal_form import nfc
 from arco_flow.domain.selection_ast import (
     ATTRIBUTES,
     IS_VALUES,
@@ -93,7 +93,7 @@ def parse(text: str) -> Selection:
             reason="BAD_SELECTION",
             details={"column": MAX_SELECTION_CHARS + 1},
         )
-    return _Parser(normalize("NFC", text)).whole()
+    return _Parser(nfc(text)).whole()
 
 
 class _Parser:
