@@ -83,13 +83,14 @@ class Worker:
         about = {"task": self.envelope.task_key, "run": self.envelope.run_id, **fields}
         raw = msgspec.json.encode(fields)
         token, task_id = self.envelope.task_token, self.envelope.task_id
+        report = self.world.door.report if self.world.shape.by_http else record_callback
         for pause_ms in (*PATIENCE_MS, 0):
             try:
                 return await self.world.ask(
                     verb,
                     self.scope,
                     about,
-                    lambda engine: record_callback(engine, task_id, verb, token, raw),
+                    lambda engine: report(engine, task_id, verb, token, raw),
                 )
             except Unavailable:
                 if not pause_ms:

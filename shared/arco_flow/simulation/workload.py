@@ -112,8 +112,12 @@ def _draw_shape(chance: random.Random) -> Shape:
         wake_ms=chance.choice([100, 1000, 5000]),
         skew_ms=chance.choice([100, 5000]),
     )
-    embedded = chance.random() < 0.2
-    return Shape(instances=chance.choice([1, 2, 4]), embedded=embedded, settings=settings)
+    return Shape(
+        instances=chance.choice([1, 2, 4]),
+        embedded=chance.random() < 0.2,
+        by_http=chance.random() < 0.3,
+        settings=settings,
+    )
 
 
 def _draw_workers(chance: random.Random) -> Behaviour:

@@ -26,6 +26,7 @@ from arco_flow.engine.timer_ingest import ingest_timer
 from arco_flow.simulation.chance import stream
 from arco_flow.simulation.faults import FaultPlan, SimulatedFaults, Struck
 from arco_flow.simulation.fleet import Fleet, Instance, Request, SkewedClock
+from arco_flow.simulation.front_door import FrontDoor
 from arco_flow.simulation.kernel import Host, Job, Kernel, ended, nap
 from arco_flow.simulation.narration import tell_answer
 from arco_flow.simulation.trace import Trace
@@ -75,10 +76,12 @@ class Sent:
 class Shape:
     """How the plane of a history is built. instances: processes at once; sweep_ms: between two
     sweeps; queue: of every queue. embedded: one process that owns its workers, as on a laptop:
-    they end with it, and its successor gives back what they held."""
+    they end with it, and its successor gives back what they held. by_http: workers report through
+    the HTTP application, not to the use case."""
 
     instances: int = 1
     embedded: bool = False
+    by_http: bool = False
     sweep_ms: int = 20 * SECONDS
     settings: Settings = field(default_factory=lambda: Settings("http://plane.test"))
     queue: QueueSettings = field(default_factory=QueueSettings)
@@ -115,6 +118,7 @@ class World:
         )
         self.kernel.sources.append(self.tasks)
         self.workers: list[Host] = []
+        self.door = FrontDoor()
         self.fleet = Fleet(
             self.kernel,
             self.faults,
