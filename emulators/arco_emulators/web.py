@@ -1,0 +1,52 @@
+"""Serve an ASGI application beside other servers of one process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import uvicorn
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to its process, and waits to be stopped without polling."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        self.should_exit = True
+        self._stop.set()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self._stop.wait()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Any, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[int]:
+    """Answer at the port while the block runs; port 0 takes a free one. Yields the port.
+
+    Errors: OSError when the port is taken.
+    """
+    listener = socket.create_server((host, port), backlog=512)
+    listener.setblocking(False)
+    config = uvicorn.Config(
+        app, log_level="warning", lifespan="on", access_log=False, date_header=False
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.stop()
+        await task
+        listener.close()
