@@ -81,7 +81,7 @@ class Issuer:
             "exp": now + lifetime_seconds,
             **(claims or {}),
         }
-        return jwt.encode(self._signer, payload).decode("ascii")
+        return str(jwt.encode(self._signer, payload), "ascii")
 
     def token(self, email: str, audience: str) -> str:
         """A token that is valid for half of its lifetime or longer; handed out again till then."""

@@ -14,7 +14,7 @@ import arco_flow
 import arco_flow.testing
 from architecture.sources import ROOT
 
-SOURCES = ("shared/arco_flow", "functions", "examples", "bench", "docs", "tests")
+SOURCES = ("shared/arco_flow", "emulators", "functions", "examples", "bench", "docs", "tests")
 KINDS = ("function", "class", "method", "property", "import", "unreachable_code")
 """Not variables and attributes: a field of a struct looks to vulture like a variable."""
 CALLED_BY_NAME = [

@@ -9,12 +9,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "shared" / "arco_flow"
+PACKAGES = (PACKAGE, ROOT / "emulators" / "arco_emulators")
 
 
 @lru_cache
 def modules() -> tuple[Path, ...]:
-    """Every module of the distribution."""
-    return tuple(sorted(PACKAGE.rglob("*.py")))
+    """Every module of both distributions."""
+    return tuple(sorted(path for package in PACKAGES for path in package.rglob("*.py")))
 
 
 @lru_cache
@@ -24,8 +25,9 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def name_of(path: Path) -> str:
-    """Dotted name of a module of the distribution."""
-    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    """Dotted name of a module of a distribution."""
+    package = next(package for package in PACKAGES if path.is_relative_to(package))
+    parts = path.relative_to(package.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 

@@ -23,6 +23,8 @@ REGISTRIES = re.compile(
 )  # fmt: skip
 LOCKS = ("uv.lock", "poetry.lock", "Pipfile.lock", "pdm.lock", "package-lock.json", "yarn.lock")
 
+ENTRY_POINT = r"arco_(?:flow|emulators)[\w.]*"
+
 SLEEPS = ("shared/arco_flow/cli/",)
 """Where time.sleep is right: commands are a synchronous client that asks again after a pause.
 Everything else waits on something that can be woken."""
@@ -69,7 +71,7 @@ def test_nobody_sleeps_for_a_fixed_time():
 
 def test_every_module_is_imported_by_something():
     named = {name for path in modules() for name in _names(tree_of(path))}
-    named |= {match for text in _entry_points() for match in re.findall(r"arco_flow[\w.]*", text)}
+    named |= {match for text in _entry_points() for match in re.findall(ENTRY_POINT, text)}
     unused = [
         shown(path)
         for path in modules()
