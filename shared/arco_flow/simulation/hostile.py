@@ -18,6 +18,9 @@ from arco_flow.engine.cancel_run import cancel_run
 from arco_flow.engine.worker_callback import record_callback
 from arco_flow.simulation.world import RIVAL, SCOPE, World
 
+ATTACKER = "mallory"
+"""How every actor of an attack is called, so that a check can look for what it left."""
+
 Forgery = Callable[[DispatchEnvelope, DispatchEnvelope, random.Random], tuple[str, str, bytes]]
 """Of the victim's envelope and one of the attacker's own: task id of the path, token, body."""
 
@@ -26,7 +29,7 @@ def _success(envelope: DispatchEnvelope, **changes: Any) -> bytes:
     fields = {
         "attempt": envelope.attempt,
         "attemptId": envelope.attempt_id,
-        "workerId": "mallory",
+        "workerId": ATTACKER,
         "outcome": "SUCCEEDED",
         **changes,
     }
@@ -99,7 +102,7 @@ async def _cancel_as(world: World, stranger: Scope, run_id: str) -> None:
             "attack",
             stranger,
             f"cancel of {run_id}",
-            lambda e: cancel_run(e, stranger, run_id, reason="malice", actor="user:mallory"),
+            lambda e: cancel_run(e, stranger, run_id, reason="malice", actor=f"user:{ATTACKER}"),
         )
     except ArcoError:
         return

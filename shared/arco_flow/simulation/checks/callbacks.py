@@ -106,6 +106,46 @@ def only_the_holder_of_the_claim_reports(history: History) -> None:
                     raise ViolatedError(f"{holder} held it: {data}\n{history.show(entity)}")
 
 
+def one_worker_is_told_that_it_holds_the_claim(history: History) -> None:
+    """I6. All that claimed an attempt and were told 200 are the same worker."""
+    holders: dict[str, str] = {}
+    for answer in history.answers:
+        if answer.verb == "started" and answer.accepted:
+            worker = answer.about["workerId"]
+            holder = holders.setdefault(answer.about["attemptId"], worker)
+            if holder != worker:
+                entity = str(Entity(answer.scope, "run", answer.about["run"]))
+                raise ViolatedError(f"{holder} too: {answer}\n{history.show(entity)}")
+
+
+def an_end_that_counts_is_never_refused(history: History) -> None:
+    """I19. Who repeats the report that ended its task is told what it was told then."""
+    counted = _counted_ends(history)
+    for answer in history.answers:
+        if answer.verb != "completed" or answer.accepted:
+            continue
+        told = answer.about
+        key = (told["attemptId"], told["workerId"], told["outcome"])
+        if answer.asked_ms > counted.get(key, answer.asked_ms):
+            entity = str(Entity(answer.scope, "run", told["run"]))
+            raise ViolatedError(f"it counts: {answer}\n{history.show(entity)}")
+
+
+def _counted_ends(history: History) -> dict[tuple[str, str, str], int]:
+    """(attempt id, worker, outcome) -> when it landed, of the reports that ended a last attempt."""
+    found = {}
+    for entity in history.of_kind("run"):
+        run, plan = history.run(entity), history.plan(entity)
+        for segment, entry in history.entries(entity):
+            data = entry.event.data
+            if not isinstance(data, TaskFinished) or entry.disposition != APPLIED:
+                continue
+            if data.attempt == run.attempts[plan.index_of[data.task]]:
+                landed_ms = history.commits[entity, segment.version]
+                found[data.attempt_id, data.worker_id, data.outcome] = landed_ms
+    return found
+
+
 def attempts_are_counted_without_gap(history: History) -> None:
     """I6. 1, 2, 3…; what a worker reports counts only for the attempt that is current."""
     for entity in history.of_kind("run"):

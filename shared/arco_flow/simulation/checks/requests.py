@@ -17,6 +17,7 @@ from arco_flow.domain.run import RunState
 from arco_flow.domain.task import TaskState
 from arco_flow.engine.run_bridge import request_fingerprint
 from arco_flow.simulation.history import History
+from arco_flow.simulation.hostile import ATTACKER
 from arco_flow.simulation.violation import ViolatedError
 
 
@@ -97,8 +98,10 @@ def what_was_accepted_by_the_workspace_took_effect(history: History) -> None:
             rows = history.rows[
                 f"{answer.scope.tenant}:{answer.scope.workspace}:deployment:current"
             ]
-            made = [json.loads(row)["manifestId"] for row in rows.values()]
-            if answer.result.manifest_id not in made:
+            made = [json.loads(row) for row in rows.values()]
+            mine = [row["number"] for row in made if row["manifestId"] == answer.result.manifest_id]
+            # Somebody else's may have become current since, with a later number.
+            if not mine or min(mine) > answer.result.deployment:
                 raise ViolatedError(f"{answer} not in {made}")
         else:
             definition, added = answer.about
@@ -110,7 +113,11 @@ def what_was_accepted_by_the_workspace_took_effect(history: History) -> None:
 
 
 def nobody_gets_in(history: History) -> None:
-    """I12, I22. What is stolen, forged, foreign or garbage was refused."""
+    """I12, I22. What is stolen, forged, foreign or garbage was refused, and left no trace."""
     for answer in history.answers:
         if answer.verb == "attack" and answer.accepted:
             raise ViolatedError(f"let in: {answer}")
+    for entity in history.heads:
+        for _, entry in history.entries(entity):
+            if entry.event.actor.endswith(ATTACKER):
+                raise ViolatedError(f"left by an attack: {entry}\n{history.show(entity)}")

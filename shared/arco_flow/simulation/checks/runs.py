@@ -11,9 +11,11 @@ from arco_flow.domain.events import (
     TaskStarted,
     TaskStateChanged,
     TimerFired,
+    WorkersLost,
 )
 from arco_flow.domain.ids import Entity
 from arco_flow.domain.run import RunState
+from arco_flow.domain.run_deadlines import LOSSES_MAX
 from arco_flow.simulation.history import History, Step
 from arco_flow.simulation.violation import ViolatedError
 from arco_flow.simulation.world import Answer
@@ -65,6 +67,50 @@ def a_cancelled_run_dispatches_nothing_more(history: History) -> None:
                 bad = data.after in ("DISPATCHED", "RUNNING", "SUCCEEDED", "READY")
                 if bad:
                     raise ViolatedError(f"{data}\n{history.show(entity)}")
+
+
+def no_more_in_flight_than_allowed(history: History) -> None:
+    """I26. The window of attempts that are dispatched and not over is kept at each commit."""
+    for entity in history.of_kind("run"):
+        for step in history.replays[entity]:
+            run = step.decision.state
+            if len(run.live) > run.max_in_flight:
+                text = f"v{step.segment.version}: {len(run.live)} of {run.max_in_flight}"
+                raise ViolatedError(f"{text}\n{history.show(entity)}")
+
+
+def no_task_is_tried_too_often(history: History) -> None:
+    """I26. As often as its policy says, and once more for each attempt that the plane lost."""
+    for entity in history.of_kind("run"):
+        run, plan = history.run(entity), history.plan(entity)
+        for index, attempts in enumerate(run.attempts):
+            policy = plan.retry(index)
+            allowed = 1 + (policy.max_retries if policy else 0) + run.losses.get(index, 0)
+            if attempts > allowed:
+                text = f"{plan.shorts[index]}: {attempts} attempts, {allowed} are allowed"
+                raise ViolatedError(f"{text}\n{history.show(entity)}")
+
+
+def what_a_dead_plane_held_is_given_back(history: History) -> None:
+    """I24. That and nothing else is lost with it, and costs the task no retry."""
+    for entity in history.of_kind("run"):
+        lost: Counter[str] = Counter()
+        living: dict[str, str] = {}
+        for _, entry in history.entries(entity):
+            data = entry.event.data
+            if isinstance(data, WorkersLost) and entry.disposition == APPLIED:
+                living[entry.event.id] = data.survivors_prefix
+            if isinstance(data, TaskStateChanged) and data.reason.endswith(_LOST):
+                prefix = living[entry.event.causation]
+                if data.reason.startswith(f"INFRASTRUCTURE: worker {prefix}"):
+                    raise ViolatedError(f"its worker lives: {data}\n{history.show(entity)}")
+                lost[data.task] += 1
+        counted = {history.plan(entity).shorts[i]: n for i, n in history.run(entity).losses.items()}
+        if counted != {task: min(times, LOSSES_MAX) for task, times in lost.items()}:
+            raise ViolatedError(f"lost {lost}, counted {counted}\n{history.show(entity)}")
+
+
+_LOST = "died with its plane"
 
 
 def timers_act_once_and_in_time(history: History) -> None:
