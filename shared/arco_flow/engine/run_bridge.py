@@ -52,6 +52,15 @@ from arco_flow.ports.store import Commit, Head
 RUN_KEYS = "run_keys"
 
 
+class RunRequestMessage(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """A request for a run as a message of the bus. actor: who or what asks."""
+
+    tenant: str
+    workspace: str
+    actor: str
+    request: RunSpec
+
+
 class Reservation(msgspec.Struct, frozen=True, rename="camel"):
     """What a run key stands for; kept for ever. writer: token of the commit that created it."""
 
@@ -296,6 +305,25 @@ async def _open(
     engine.memory.runs.put(str(entity), run)
     await submit_effects(engine, entity, decision.effects, record_all)
     return run
+
+
+async def ingest_run_request(engine: Engine, body: bytes) -> RunAccepted:
+    """`request_run` of a message. Who may publish to the topic is the platform's to guard.
+
+    A message without a run key is refused: its redelivery would make a second run.
+    Raises InvalidInput, and what request_run raises.
+    """
+    try:
+        message = msgspec.json.decode(body, type=RunRequestMessage)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(f"this is no run request: {error}") from error
+    if not message.request.run_key:
+        raise InvalidInput(
+            "a run request that comes as a message needs a run key",
+            fix="give `request.runKey`: the same for every delivery of the same request",
+        )
+    scope = Scope(message.tenant, message.workspace)
+    return await request_run(engine, scope, message.request, actor=message.actor)
 
 
 def _opening_events(

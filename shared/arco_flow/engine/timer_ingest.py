@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from arco_flow.domain.errors import InvalidInput
 from arco_flow.domain.events import TimerFired
 from arco_flow.domain.ids import Entity
 from arco_flow.engine.context import Engine
 from arco_flow.engine.mailbox import record, timer_event
 from arco_flow.engine.objects import load_run
+
+
+class _TimerTask(msgspec.Struct):
+    entity: str
+    generation: int
+
+
+async def ingest_timer_task(engine: Engine, body: bytes) -> None:
+    """`ingest_timer` of a task's body. Raises InvalidInput on one that is no timer's."""
+    try:
+        task = msgspec.json.decode(body, type=_TimerTask)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(f"this is no timer task: {error}") from error
+    await ingest_timer(engine, task.entity, task.generation)
 
 
 async def ingest_timer(engine: Engine, entity_id: str, generation: int) -> None:

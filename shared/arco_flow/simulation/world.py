@@ -22,7 +22,7 @@ from arco_flow.engine.context import Engine, Settings
 from arco_flow.engine.dispatch import dispatch
 from arco_flow.engine.recover_runs import recover_runs
 from arco_flow.engine.sweeper import sweep
-from arco_flow.engine.timer_ingest import ingest_timer
+from arco_flow.engine.timer_ingest import ingest_timer_task
 from arco_flow.simulation.chance import stream
 from arco_flow.simulation.faults import FaultPlan, SimulatedFaults, Struck
 from arco_flow.simulation.fleet import Fleet, Instance, Request, SkewedClock
@@ -259,9 +259,7 @@ class World:
         await self.fleet.serve("dispatch", lambda engine: dispatch(engine, body.decode()))
 
     async def _on_timer(self, body: bytes, _delivery: Delivery) -> None:
-        timer = msgspec.json.decode(body)
-        entity, generation = timer["entity"], timer["generation"]
-        await self.fleet.serve("timer", lambda engine: ingest_timer(engine, entity, generation))
+        await self.fleet.serve("timer", lambda engine: ingest_timer_task(engine, body))
 
     async def _on_dispatch(self, body: bytes, _delivery: Delivery) -> None:
         envelope = parse_envelope(body)

@@ -34,7 +34,7 @@ from arco_flow.engine.deploy import load_deployment
 from arco_flow.engine.dispatch import dispatch
 from arco_flow.engine.recover_runs import recover_runs
 from arco_flow.engine.sweeper import sweep
-from arco_flow.engine.timer_ingest import ingest_timer
+from arco_flow.engine.timer_ingest import ingest_timer_task
 from arco_flow.http.app import App, hosts_for
 from arco_flow.http.auth import BearerTokens, Identity
 from arco_flow.http.server import HttpServer
@@ -163,8 +163,7 @@ class LocalPlane:
 
     async def _on_timer(self, body: bytes, delivery: Delivery) -> None:
         del delivery
-        timer = msgspec.json.decode(body)
-        await ingest_timer(self.engine, timer["entity"], timer["generation"])
+        await ingest_timer_task(self.engine, body)
 
     async def _on_dispatch(self, body: bytes, delivery: Delivery) -> None:
         del delivery

@@ -1,0 +1,7 @@
+"""Requests for runs that come as messages."""
+
+from arco_flow.adapters.gcp.wiring import serve_deliveries
+
+from arco_flow.engine.run_bridge import ingest_run_request
+
+main = serve_deliveries("run_bridge", ingest_run_request)

@@ -1,0 +1,5 @@
+"""Started, heartbeat and completed of the workers."""
+
+from arco_flow.adapters.gcp.wiring import serve_api
+
+main = serve_api("worker_callback")

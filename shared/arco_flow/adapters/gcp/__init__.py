@@ -1,0 +1,1 @@
+"""The plane on Google Cloud."""
