@@ -1,0 +1,37 @@
+"""Serves one function with functions-framework: `ARCO_FLOW_FUNCTION=dispatch python serve.py`.
+
+On Cloud Run this is the container's command. SIGTERM stops accepting, and gives what is in flight
+its time; what the platform cuts all the same is delivered again.
+"""
+
+import os
+import pathlib
+
+import uvicorn
+from functions_framework.aio import create_asgi_app
+
+GRACE_SECONDS = 8
+"""Cloud Run sends SIGKILL ten seconds after SIGTERM."""
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    name = os.environ.get("ARCO_FLOW_FUNCTION", "")
+    source = pathlib.Path(__file__).parent / name / "main.py"
+    if not name or not source.is_file():
+        known = sorted(path.parent.name for path in source.parents[1].glob("*/main.py"))
+        raise SystemExit(f"ARCO_FLOW_FUNCTION is '{name}'; it must be one of {', '.join(known)}")
+    app = create_asgi_app("main", str(source), "http")
+    uvicorn.run(
+        app,
+        host=os.environ.get("HOST", "0.0.0.0"),  # noqa: S104 - a container is reached from outside
+        port=int(os.environ.get("PORT", "8080")),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        server_header=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Log lines as Cloud Logging reads them: one JSON document each, with trace and labels."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+MAX_LINE_CHARS: Final = 64 * 1024
+"""Cloud Logging takes entries of 256 KiB; a line that is longer is cut, with a mark."""
+
+_SEVERITIES: Final = {
+    logging.DEBUG: "DEBUG",
+    logging.INFO: "INFO",
+    logging.WARNING: "WARNING",
+    logging.ERROR: "ERROR",
+    logging.CRITICAL: "CRITICAL",
+}
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+_TRACE_CONTEXT = re.compile(r"([0-9a-f]{32})(?:/(\d{1,20}))?(?:;o=\d)?")
+
+
+@dataclass(frozen=True, slots=True)
+class LogContext:
+    """What every line of a request carries. trace: 32 hex digits; labels: tenant, run, …"""
+
+    trace: str = ""
+    span: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+_context: contextvars.ContextVar[LogContext | None] = contextvars.ContextVar(
+    "arco_flow_log_context", default=None
+)
+
+
+@contextmanager
+def logged_with(context: LogContext) -> Iterator[None]:
+    """Let the lines of this request carry its trace and labels."""
+    token = _context.set(context)
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def trace_of(headers: Mapping[str, str]) -> tuple[str, str]:
+    """Trace and span of a request: W3C `traceparent`, else Google's own header; empty without."""
+    found = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+    if found:
+        return found.group(1), found.group(2)
+    found = _TRACE_CONTEXT.fullmatch(headers.get("x-cloud-trace-context", ""))
+    return (found.group(1), f"{int(found.group(2) or 0):016x}") if found else ("", "")
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one line. project: names the trace's project, "" = a bare trace id."""
+
+    def __init__(self, function: str, project: str = "") -> None:
+        super().__init__()
+        self._function = function
+        self._project = project
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One JSON document without a line break."""
+        message = record.getMessage()
+        if record.exc_info and record.exc_info[0] is not None:
+            message += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
+        if len(message) > MAX_LINE_CHARS:
+            message = message[:MAX_LINE_CHARS] + "… (cut)"
+        line: dict[str, Any] = {
+            "severity": _SEVERITIES.get(record.levelno, "DEFAULT"),
+            "message": message,
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "logger": record.name,
+        }
+        self._add_context(line)
+        return json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+
+    def _add_context(self, line: dict[str, Any]) -> None:
+        context = _context.get() or LogContext()
+        labels = {"function": self._function, **context.labels}
+        line["logging.googleapis.com/labels"] = labels
+        if context.trace:
+            prefix = f"projects/{self._project}/traces/" if self._project else ""
+            line["logging.googleapis.com/trace"] = prefix + context.trace
+            line["logging.googleapis.com/spanId"] = context.span
+
+
+def install_json_logs(function: str, project: str = "", level: int = logging.INFO) -> None:
+    """Let everything that is logged in this process be JSON lines on stdout."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter(function, project))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
