@@ -144,7 +144,7 @@ def mapping_from_wire(wire: Mapping[str, Any]) -> PartitionMapping:
                 f"unknown partition mapping {wire['kind']!r}"
                 f"{did_you_mean(str(wire['kind']), _KINDS)}"
             )
-        return PartitionMapping(
+        mapping = PartitionMapping(
             wire["kind"],
             _typed(int, wire.get("start_offset", 0)),
             _typed(int, wire.get("end_offset", 0)),
@@ -157,8 +157,11 @@ def mapping_from_wire(wire: Mapping[str, Any]) -> PartitionMapping:
             ),
             None if wire.get("dimension") is None else _typed(str, wire["dimension"]),
         )
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidInput(f"malformed partition mapping: {error!r}") from error
+    if len({up for up, _, _ in mapping.dims}) < len(mapping.dims):
+        raise InvalidInput("malformed partition mapping: an upstream dimension is mapped twice")
+    return mapping
 
 
 T = TypeVar("T")

@@ -20,6 +20,7 @@ from arco_flow.domain.partition_base import (
     nearest_listed,
 )
 from arco_flow.domain.partition_keys import (
+    MAX_DIMENSIONS,
     DimensionValue,
     check_dimension_name,
     decode_partition_key,
@@ -50,6 +51,11 @@ class MultiPartitions:
             raise DefinitionError(
                 "MultiPartitions: no dimensions",
                 fix="MultiPartitions({'date': DailyPartitions(…), 'region': StaticPartitions(…)})",
+            )
+        if len(self.dims) > MAX_DIMENSIONS:
+            raise DefinitionError(
+                f"MultiPartitions: {len(self.dims)} dimensions, at most {MAX_DIMENSIONS} fit into "
+                "a key"
             )
         for name, definition in self.dims.items():
             _check_dimension(name, definition)

@@ -18,6 +18,10 @@ Axis = tuple[str, PartitionsDefinition]
 """A dimension (its name, "" when it is the only one) as a level of a tree."""
 
 
+MAX_REWRITTEN = 1_000_000
+"""Windows of one span that are sought one by one, because the exclusions have changed."""
+
+
 def axes_of(definition: PartitionsDefinition | None) -> list[Axis]:
     """The dimensions as levels of a tree: names above times, where spans stay longest."""
     if definition is None:
@@ -106,6 +110,8 @@ def _numbers(
         low, high = (now.windows.starting_before(at) for at in (start, end))
         return [(max(low, 0), high)]
     low, high = (before.windows.starting_before(at) for at in (start, end))
+    if high - low > MAX_REWRITTEN:
+        raise ValueError(f"{high - low} windows in one span, at most {MAX_REWRITTEN} are read anew")
     starts = (before.windows.start(number) for number in range(low, high))
     found = (now.windows.find_start(instant) for instant in starts)
     return [(number, number + 1) for number in found if number is not None and number >= 0]

@@ -42,7 +42,7 @@ def partitions_from_wire(wire: Mapping[str, Any]) -> PartitionsDefinition:
         )
     try:
         return read(wire)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidInput(
             f"malformed definition of {kind} partitions: {error!r}", reason="BAD_PARTITIONS"
         ) from error

@@ -6,6 +6,7 @@ ended (moved by `end_offset` windows); `end` is exclusive; excluded windows neve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
@@ -74,7 +75,7 @@ class TimePartitions:
     def _resolve(self) -> None:
         """Bring every spelling of the same definition to one, so that equal ones are equal."""
         load_zone(self.timezone)
-        fmt = self.fmt or self.default_fmt
+        fmt = _legible(self.fmt or self.default_fmt)
         start = parse_moment(self.start, self.timezone, fmt)
         end = None if self.end is None else parse_moment(self.end, self.timezone, fmt)
         _whole(self, "end_offset", -1_000_000, 1_000_000)
@@ -331,6 +332,26 @@ def _whole(self: TimePartitions, name: str, low: int, high: int) -> int:
     if type(value) is not int or not low <= value <= high:
         raise InvalidInput(f"{name} {value!r} is no whole number from {low} to {high}")
     return value
+
+
+_LONGEST_FORMAT = 100
+
+
+def _legible(fmt: object) -> str:
+    """The format when it is text of one line that reads what it writes. Raises InvalidInput."""
+    if not isinstance(fmt, str) or len(fmt) > _LONGEST_FORMAT:
+        raise InvalidInput(f"fmt is no text of at most {_LONGEST_FORMAT} characters")
+    if not fmt.isprintable() or "..." in fmt:
+        raise InvalidInput(f"fmt {fmt!r} holds '...' or a character that can not be shown")
+    example = datetime(2026, 1, 31, 6, tzinfo=UTC)
+    try:
+        datetime.strptime(example.strftime(fmt), fmt)  # noqa: DTZ007 - only tried
+    except (ValueError, re.error) as error:  # re.error: a directive stands twice
+        raise InvalidInput(
+            f"keys of fmt '{fmt}' can not be read back",
+            fix=f"name every part once, from the largest to the smallest, as '{HOUR_FORMAT}'",
+        ) from error
+    return fmt
 
 
 def _exclusion(item: str | date, zone: str, fmt: str) -> int | str:
