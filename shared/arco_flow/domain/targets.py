@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
 
 from arco_flow.domain.errors import InvalidInput, TooLarge
 from arco_flow.domain.manifest import AssetSpec
-from arco_flow.domain.multi_partitions import MultiPartitions
+from arco_flow.domain.multi_partitions import SEPARATOR, MultiPartitions
 from arco_flow.domain.name_partitions import DynamicPartitions
 from arco_flow.domain.partition_base import (
     PartitionContext,
@@ -15,6 +18,7 @@ from arco_flow.domain.partition_base import (
     backwards,
     unknown_key,
 )
+from arco_flow.domain.partition_sets import PartitionSet
 from arco_flow.domain.time_partitions import TimePartitions
 
 MAX_TASKS = 10_000
@@ -55,6 +59,12 @@ def resolve_targets(
     _check_named(chosen, request, ctx)
     span = _span(chosen, request, ctx)
     _check_used(chosen, request, ctx)
+    _check_total(
+        sum(
+            _count_of(chosen[spec.key], request, span, ctx) if spec.key in chosen else 1
+            for spec in specs
+        )
+    )
     found = {
         spec.key: [""] if spec.key not in chosen else _keys_of(chosen[spec.key], request, span, ctx)
         for spec in specs
@@ -127,6 +137,31 @@ def _time_part(definition: PartitionsDefinition) -> TimePartitions | None:
     return None
 
 
+def _count_of(
+    definition: PartitionsDefinition,
+    request: PartitionRequest,
+    span: Span | None,
+    ctx: PartitionContext,
+) -> int:
+    """How many keys `_keys_of` would list, or at least how many it names: known without a list."""
+    if request.everything:
+        return definition.count(ctx)
+    if request.keys:
+        return 0
+    if span is None:
+        return PartitionSet.between(definition, request.start, request.end, ctx).count
+    time = _time_part(definition)
+    if time is None:
+        return 0
+    low, high = _numbers_within(time, span, ctx)
+    others = (
+        part.count(ctx)
+        for part in (definition.dims.values() if isinstance(definition, MultiPartitions) else ())
+        if part is not time
+    )
+    return (high - low) * prod(others)
+
+
 def _keys_of(
     definition: PartitionsDefinition,
     request: PartitionRequest,
@@ -148,27 +183,38 @@ def in_order(
 ) -> list[str]:
     """Existing keys in the order of their definition."""
     keys = list(names)
-    if len(keys) < 2:
-        return keys
+    return keys if len(keys) < 2 else sorted(keys, key=_place_in(definition, ctx))
+
+
+def _place_in(definition: PartitionsDefinition, ctx: PartitionContext) -> Callable[[str], Any]:
+    """Where a key stands, without listing the product of several dimensions."""
     if isinstance(definition, TimePartitions):
-        return sorted(keys, key=definition.number)
-    place = {key: number for number, key in enumerate(definition.keys(ctx))}
-    return sorted(keys, key=lambda key: place[key])
+        return definition.number
+    if isinstance(definition, MultiPartitions):
+        parts = [_place_in(part, ctx) for part in definition.dims.values()]
+        return lambda key: [
+            place(part) for place, part in zip(parts, definition.split(key).values(), strict=True)
+        ]
+    return {key: number for number, key in enumerate(definition.keys(ctx))}.__getitem__
 
 
 def _within(definition: PartitionsDefinition, span: Span, ctx: PartitionContext) -> list[str]:
     time = _time_part(definition)
     assert time is not None
-    inside = [
-        key
-        for key in time.keys(ctx)
-        if (window := time.window(key)).start >= span[0] and window.end <= span[1]
-    ]
-    if isinstance(definition, MultiPartitions):
-        wanted, name = set(inside), definition.time_dimension
-        assert name is not None
-        return [key for key in definition.keys(ctx) if definition.split(key)[name] in wanted]
-    return inside
+    inside = list(time.windows.keys(*_numbers_within(time, span, ctx)))
+    if not isinstance(definition, MultiPartitions):
+        return inside
+    parts = (
+        inside if name == definition.time_dimension else part.keys(ctx)
+        for name, part in definition.dims.items()
+    )
+    return [SEPARATOR.join(combination) for combination in product(*parts)]
+
+
+def _numbers_within(time: TimePartitions, span: Span, ctx: PartitionContext) -> tuple[int, int]:
+    """Numbers [low, high) of the existing windows that lie whole within a span."""
+    low = max(time.windows.starting_before(span[0]), 0)
+    return low, max(low, min(time.windows.ended_by(span[1]), time.count(ctx)))
 
 
 def _no_partition(
@@ -204,6 +250,12 @@ def _check_used(
 def check_count(found: Mapping[str, Sequence[str]]) -> None:
     """Raises TooLarge over MAX_TASKS, InvalidInput for none."""
     total = sum(len(keys) for keys in found.values())
+    _check_total(total)
+    if total == 0:
+        raise InvalidInput("the selection matches no asset", reason="EMPTY_SELECTION")
+
+
+def _check_total(total: int) -> None:
     if total > MAX_TASKS:
         raise TooLarge(
             f"the run would have {total} tasks; at most {MAX_TASKS} fit into one",
@@ -211,5 +263,3 @@ def check_count(found: Mapping[str, Sequence[str]]) -> None:
             reason="TOO_MANY_TASKS",
             details={"tasks": total, "limit": MAX_TASKS},
         )
-    if total == 0:
-        raise InvalidInput("the selection matches no asset", reason="EMPTY_SELECTION")
