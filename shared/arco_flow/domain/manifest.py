@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from arco_flow.domain.durations import MAX_DURATION_MS
 from arco_flow.domain.errors import InvalidInput, TooLarge
 from arco_flow.domain.graph import AssetGraph
 from arco_flow.domain.identifiers import (
@@ -272,9 +273,10 @@ def _validate_shape(asset: AssetSpec) -> None:
             what = f"severity '{check.severity}' of check '{check.name}'"
             raise _no_choice(what, SEVERITIES, "checks")
     limits = (asset.timeouts.start_ms, asset.timeouts.heartbeat_ms, asset.timeouts.execution_ms)
-    if min(limits) < 0 or asset.timeouts.heartbeat_ms < 1000:
+    if min(limits) < 0 or asset.timeouts.heartbeat_ms < 1000 or max(limits) > MAX_DURATION_MS:
         raise InvalidInput(
-            f"timeouts of asset '{asset.key}' must not be negative, and its heartbeat at least 1 s",
+            f"timeouts of asset '{asset.key}' must not be negative nor over {MAX_DURATION_MS} ms, "
+            "and its heartbeat at least 1 s",
             where="timeouts",
             fix='for example {"heartbeatMs": 300000}; 0 in the others means no limit',
         )

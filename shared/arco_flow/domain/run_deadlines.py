@@ -50,8 +50,10 @@ def fail_attempt(
         return
     wait = retry_after_ms
     if wait is None:
-        # A policy's waits are bounded as far as its own number of retries reaches.
-        wait = min(delay_ms(policy, attempt, fold.attempt_id(index)), MAX_DURATION_MS)
+        wait = delay_ms(policy, attempt, fold.attempt_id(index))
+    # A policy's waits are bounded as far as its own number of retries reaches, and what user code
+    # asks for is bounded by nothing.
+    wait = min(wait, MAX_DURATION_MS)
     fold.move(index, TaskStimulus.FAILED_RETRYABLE, f"{category}: {message}")
     if wait <= 0:
         fold.move(index, TaskStimulus.RETRY_DUE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 
 from arco_flow.domain.decision import Decision
 from arco_flow.domain.effects import SendEvent
+from arco_flow.domain.envelope import TaskError
 from arco_flow.domain.events import (
     CallbackDuplicated,
     Event,
@@ -52,6 +54,9 @@ _RANKS: dict[type, int] = {
     TimerFired: 9,
 }
 _OTHER = 7
+
+MAX_REASON_CHARS = 300
+"""Of a reason that others give: how much of it is kept in the lines of the tasks that it ends."""
 
 
 def batch_order(event: Event) -> tuple[int, str]:
@@ -131,7 +136,9 @@ def _on_cancel(fold: RunFold, event: Event) -> None:
         fold.ignored(event, "run is cancelling already")
     else:
         fold.applied(event)
-        fold.wind_up(RunStimulus.CANCEL_REQUESTED, event.data.reason or "cancelled")
+        # Cut, because each task that it ends tells it in a line of its own.
+        reason = (event.data.reason or "cancelled")[:MAX_REASON_CHARS]
+        fold.wind_up(RunStimulus.CANCEL_REQUESTED, reason)
 
 
 AttemptEvent = TaskStarted | TaskHeartbeat | TaskFinished
@@ -222,20 +229,29 @@ def _conclude(fold: RunFold, index: int, event: Event, data: TaskFinished) -> No
         _promote(fold, index, event, data)
         fold.move(index, TaskStimulus.SUCCEEDED)
     else:
-        error = data.error or {}
-        category = str(error.get("category") or ErrorCategory.USER_CODE)
-        if data.outcome == "SUCCEEDED":
-            category, error = ErrorCategory.DATA_QUALITY, {"message": "a blocking check failed"}
+        failure = _failure(data)
         fail_attempt(
             fold,
             index,
-            category,
-            str(error.get("message", ""))[:300],
-            tuple(error.get("types") or ()),
-            error.get("retryable"),
-            error.get("retryAfterMs"),
-            error.get("maxRetries"),
+            failure.category,
+            failure.message[:MAX_REASON_CHARS],
+            tuple(failure.types),
+            failure.retryable,
+            failure.retry_after_ms,
+            failure.max_retries,
         )
+
+
+def _failure(data: TaskFinished) -> TaskError:
+    """Why an attempt failed. What another version has written otherwise is still a failure."""
+    if data.outcome == "SUCCEEDED":
+        return TaskError(category=ErrorCategory.DATA_QUALITY, message="a blocking check failed")
+    error = data.error or {}
+    category = error.get("category") or ErrorCategory.USER_CODE
+    try:
+        return msgspec.convert({"message": "", **error, "category": category}, TaskError)
+    except msgspec.ValidationError as problem:
+        return TaskError(category=ErrorCategory.USER_CODE, message=f"unknown error: {problem}")
 
 
 def _blocked_by_check(checks: Sequence[Mapping[str, Any]] | None) -> bool:
@@ -320,5 +336,8 @@ _HANDLERS: dict[type, Callable[[RunFold, Event], None]] = {
 
 
 def digest_bytes(digest: str) -> bytes:
-    """The 8 bytes of a body digest (hex) that a run keeps per task."""
-    return bytes.fromhex(digest[:16]).ljust(8, b"\0")
+    """The 8 bytes of a body digest (hex) that a run keeps per task; of other text, of its own."""
+    try:
+        return bytes.fromhex(digest[:16]).ljust(8, b"\0")
+    except ValueError:
+        return hashlib.sha256(digest.encode()).digest()[:8]
