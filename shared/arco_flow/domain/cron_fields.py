@@ -24,6 +24,11 @@ MACROS: Mapping[str, str] = {
     "@annually": "0 0 1 1 *",
 }
 
+MAX_FIELD_CHARS = 200
+"""Of one field: every minute written out takes fewer."""
+MAX_CRON_CHARS = 1000
+"""Of the whole: a parsed cron is kept under its text."""
+
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
@@ -72,7 +77,15 @@ def parse_fields(text: str) -> CronFields:
     parts = MACROS.get(body, body).split()
     if len(parts) != len(_FIELDS):
         raise _wrong_count(text, parts)
-    reader = _Reader(text)
+    reader = _Reader(_shown(text))
+    for field, part in zip(_FIELDS, parts, strict=True):
+        reader.check_length(field, part)
+    if len(text) > MAX_CRON_CHARS:
+        raise InvalidInput(
+            f"cron '{_shown(text)}': {len(text)} characters, at most {MAX_CRON_CHARS} are read",
+            fix=_FORM,
+            reason="BAD_CRON",
+        )
     minutes, hours = (reader.plain(_FIELDS[i], parts[i]) for i in (0, 1))
     days, last_day = reader.month_days(parts[2])
     months = reader.plain(_FIELDS[3], parts[3])
@@ -96,7 +109,7 @@ _FORM = "write minute hour day-of-month month day-of-week, for example '0 6 * * 
 def _wrong_count(text: str, parts: list[str]) -> InvalidInput:
     if len(parts) == 1 and parts[0].startswith("@"):
         return InvalidInput(
-            f"cron '{text}': unknown macro (known: {', '.join(MACROS)})",
+            f"cron '{_shown(text)}': unknown macro (known: {', '.join(MACROS)})",
             fix=f"use a known macro, or {_FORM}",
             reason="BAD_CRON",
         )
@@ -104,8 +117,16 @@ def _wrong_count(text: str, parts: list[str]) -> InvalidInput:
     if len(parts) in (6, 7):
         fix = "cron has no seconds and no years here: drop them and keep five fields"
     return InvalidInput(
-        f"cron '{text}': {len(parts)} fields, expected 5", fix=fix, reason="BAD_CRON"
+        f"cron '{_shown(text)}': {len(parts)} fields, expected 5", fix=fix, reason="BAD_CRON"
     )
+
+
+def _shown(text: str) -> str:
+    """A text as a message holds it: a hostile one does not fill a log line."""
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
+
+
+_SHOWN_CHARS = 400
 
 
 class _Reader:
@@ -114,6 +135,11 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text
         self.long_steps: list[str] = []
+
+    def check_length(self, field: _Field, part: str) -> None:
+        """Refuse a field that is longer than all of its values in a list."""
+        if len(part) > MAX_FIELD_CHARS:
+            raise self._bad(field, _shown(part), f"at most {MAX_FIELD_CHARS} characters")
 
     def plain(self, field: _Field, part: str) -> set[int]:
         """A field without special forms."""

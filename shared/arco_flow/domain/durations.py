@@ -6,7 +6,7 @@ Milliseconds are integers because spans enter fingerprints, where floats are ref
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Final
 
 from arco_flow.domain.errors import InvalidInput
@@ -20,6 +20,8 @@ MAX_DURATION_MS: Final = 3_650 * UNIT_MS["d"]
 
 _HINT: Final = 'write seconds (10, 0.5) or text with units: "500ms", "10s", "5m", "1h30m", "1d"'
 _LONGEST_TEXT: Final = 64
+_EXACT_DIGITS: Final = 100
+"""More than the products and sums of a text so long can have, so that none is rounded."""
 _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhd])", re.ASCII)
 
 
@@ -31,12 +33,13 @@ def parse_duration_ms(value: Duration, *, name: str = "duration") -> int:
     Raises InvalidInput for other types, negative or endless numbers, an unknown or missing unit,
     parts of a millisecond, and spans over MAX_DURATION_MS.
     """
-    if isinstance(value, str):
-        milliseconds = _from_text(value, name)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        milliseconds = _from_seconds(value, name)
-    else:
+    if not isinstance(value, int | float | str) or isinstance(value, bool):
         raise _refused(name, value, f"is {type(value).__name__}, not a span of time")
+    with localcontext(prec=_EXACT_DIGITS):
+        if isinstance(value, str):
+            milliseconds = _from_text(value, name)
+        else:
+            milliseconds = _from_seconds(value, name)
     if milliseconds != int(milliseconds):
         raise _refused(name, value, "is finer than a millisecond")
     if milliseconds > MAX_DURATION_MS:
@@ -59,7 +62,9 @@ def format_duration(milliseconds: int) -> str:
 
 def _from_seconds(value: float, name: str) -> Decimal:
     # repr of a float is its shortest decimal: 0.1 means a tenth here, not its binary neighbour
-    seconds = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    if isinstance(value, int):
+        value = max(-1, min(value, MAX_DURATION_MS))  # a Decimal of a million digits takes seconds
+    seconds = Decimal(repr(value))
     if not seconds.is_finite():
         raise _refused(name, value, "is no finite number")
     if seconds < 0:
