@@ -44,6 +44,9 @@ def test_deploy_answers_what_changed_and_a_dry_run_changes_nothing() -> None:
     ]
 
 
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
 def test_the_m1_loop_over_http(plane: Plane) -> None:
     spec = {"selection": "shop.a", "runKey": "test-idempotency-key"}
     first = plane.post("/runs", spec)
@@ -62,6 +65,21 @@ def test_request_id_header_and_run_key_are_one_thing(plane: Plane) -> None:
     assert by_key["runId"] == by_id["runId"] == by_header["runId"]
     both = plane.ask("POST", f"{BASE}/runs?requestId=k2", {"selection": "shop.a", "runKey": "k1"})
     assert (both.status, reason_of(both)) == (400, "AMBIGUOUS_RUN_KEY")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (TRACEPARENT, TRACEPARENT),
+        ("00-nonsense\r\nx: y", ""),
+        ("", ""),
+    ],
+)
+def test_the_trace_of_a_request_is_kept_with_its_run(plane: Plane, given: str, kept: str) -> None:
+    run = plane.post("/runs", {"selection": "shop.a"}, headers={"traceparent": given})
+    events = plane.get(f"/runs/{run['runId']}/events")["events"]
+    requested = next(e["event"] for e in events if e["event"]["type"] == "RunRequested")
+    assert requested.get("traceparent", "") == kept
 
 
 def test_one_run_key_for_two_requests_is_a_conflict(plane: Plane) -> None:

@@ -332,6 +332,7 @@ def to_cloud_event(event: Event, source: str) -> dict[str, Any]:
         "correlation": event.correlation,
         "causation": event.causation,
         "actor": event.actor,
+        **({"traceparent": event.traceparent} if event.traceparent else {}),
         "schemaversion": SCHEMA_VERSION,
         "data": {k: v for k, v in shown.items() if k != "type"},
     }

@@ -97,7 +97,7 @@ class Run(msgspec.Struct, frozen=True, array_like=True):
     succeeded), started_ms and ended_ms (since created_ms; -1 = not), digests (8 bytes each: of
     the last accepted completion). Sparse: live (attempts in flight), retry_due (index -> time),
     blamed (skipped or cancelled index -> index of the upstream that caused it), losses (index
-    -> attempts that were lost by the plane itself and cost no retry).
+    -> attempts that were lost by the plane itself and cost no retry). traceparent: of the request.
     """
 
     run_id: str
@@ -134,6 +134,7 @@ class Run(msgspec.Struct, frozen=True, array_like=True):
     cancel_grace_ms: int = 30_000
     version: int = 0
     losses: dict[int, int] = {}
+    traceparent: str = ""
 
     @property
     def is_terminal(self) -> bool:

@@ -77,6 +77,7 @@ async def _envelope(
         callback_base_url=engine.settings.callback_base_url,
         task_token=sign_attempt_token(engine.token_secret, claims, now_ms),
         token_expires_at=_stamp(expires_ms),
+        traceparent=run.traceparent,
         payload=msgspec.to_builtins(payload),
     )
 

@@ -59,6 +59,7 @@ class RunRequestMessage(msgspec.Struct, frozen=True, rename="camel", forbid_unkn
     workspace: str
     actor: str
     request: RunSpec
+    traceparent: str = ""
 
 
 class Reservation(msgspec.Struct, frozen=True, rename="camel"):
@@ -71,9 +72,12 @@ class Reservation(msgspec.Struct, frozen=True, rename="camel"):
     created_ms: int
 
 
-async def request_run(engine: Engine, scope: Scope, spec: RunSpec, *, actor: str) -> RunAccepted:
+async def request_run(
+    engine: Engine, scope: Scope, spec: RunSpec, *, actor: str, traceparent: str = ""
+) -> RunAccepted:
     """Make a run, or answer the one that its run key stands for.
 
+    traceparent: of the request (W3C), handed on to the workers.
     Raises Conflict when the key stands for another request (it is recorded), InvalidInput,
     TooLarge, NotFound (nothing deployed), Unavailable.
     """
@@ -86,6 +90,7 @@ async def request_run(engine: Engine, scope: Scope, spec: RunSpec, *, actor: str
         return await _existing(engine, scope, reserved, digest, actor)
     plan, left_out = await _plan(engine, scope, spec)
     seed = await _seed(engine, spec, plan, run_key=run_key, run_id=run_id, actor=actor)
+    seed = msgspec.structs.replace(seed, traceparent=traceparent)
     try:
         run = await _open(engine, scope, seed, plan, spec, digest)
     except Contended:
@@ -323,7 +328,9 @@ async def ingest_run_request(engine: Engine, body: bytes) -> RunAccepted:
             fix="give `request.runKey`: the same for every delivery of the same request",
         )
     scope = Scope(message.tenant, message.workspace)
-    return await request_run(engine, scope, message.request, actor=message.actor)
+    return await request_run(
+        engine, scope, message.request, actor=message.actor, traceparent=message.traceparent
+    )
 
 
 def _opening_events(
@@ -338,6 +345,7 @@ def _opening_events(
             actor=seed.actor,
             correlation=seed.run_id,
             causation=cause,
+            traceparent=seed.traceparent,
         )
 
     request = event("requested", RunRequested(seed.run_key, digest, msgspec.to_builtins(spec)))

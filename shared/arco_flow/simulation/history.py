@@ -167,5 +167,6 @@ def _reopened(
         deadline_ms=segment.now_ms + spec.timeout_ms if spec.timeout_ms else 0,
         max_in_flight=history.settings.max_in_flight,
         cancel_grace_ms=history.settings.cancel_grace_ms,
+        traceparent=inbound[0].traceparent,
     )
     return open_run(seed, history.plan(entity), *inbound)
