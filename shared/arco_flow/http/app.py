@@ -6,7 +6,7 @@ is refused early costs little, and nothing is said about a workspace before the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -39,7 +39,8 @@ _ALWAYS: Final = (("cache-control", "no-store"), ("x-content-type-options", "nos
 class App:
     """Answers requests for one plane.
 
-    allowed_hosts: names that the Host header may hold (without the port), None = any.
+    allowed_hosts: names that the Host header may hold (without the port), None = any. routes: what
+    is served; a function of the cloud serves a part.
     """
 
     def __init__(
@@ -48,11 +49,12 @@ class App:
         authenticator: Authenticator,
         *,
         allowed_hosts: frozenset[str] | None = None,
+        routes: Sequence[Route] = ROUTES,
     ) -> None:
         self._engine = engine
         self._authenticator = authenticator
         self._allowed_hosts = allowed_hosts
-        self._table = RouteTable(ROUTES)
+        self._table = RouteTable(routes)
         self._pages = PageTokens(engine.token_secret)
         self._readiness = Readiness(engine)
 

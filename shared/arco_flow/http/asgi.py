@@ -29,16 +29,25 @@ class AsgiApp:
             await _send(send, await self._answer(scope, receive))
 
     async def _answer(self, scope: Message, receive: Receive) -> Response:
-        path = scope["raw_path"].decode("latin-1")
-        limit = self._app.body_limit(scope["method"], path)
+        limit = self._app.body_limit(scope["method"], path_of(scope))
         try:
-            body = await _body(receive, limit)
+            request = await read_request(scope, receive, limit)
         except TooLarge as error:
             return api_error(error)
-        query = scope["query_string"].decode("latin-1")
-        return await self._app.handle(
-            Request(scope["method"], path, query, _headers(scope["headers"]), body)
-        )
+        return await self._app.handle(request)
+
+
+def path_of(scope: Message) -> str:
+    """The path of a request as it was sent, percent-encoded."""
+    path: str = scope["raw_path"].decode("latin-1")
+    return path.partition("?")[0]
+
+
+async def read_request(scope: Message, receive: Receive, limit: int) -> Request:
+    """A request, read whole. Raises TooLarge over `limit` bytes, without reading on."""
+    body = await _body(receive, limit)
+    query = scope["query_string"].decode("latin-1")
+    return Request(scope["method"], path_of(scope), query, _headers(scope["headers"]), body)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -25,7 +25,6 @@ from arco_flow.domain.errors import (
     TooLarge,
     Unauthenticated,
 )
-from arco_flow.engine.context import Engine
 from arco_flow.http.auth import bearer_token
 from arco_flow.http.messages import Request, Response
 from arco_flow.http.outcomes import api_error
@@ -34,8 +33,8 @@ from arco_flow.http.refusals import MethodNotAllowed
 MAX_DELIVERY_BYTES: Final = 10 * 1024 * 1024
 """Largest message of a bus; a task of a queue is smaller."""
 
-Work = Callable[[Engine, bytes], Awaitable[object]]
-"""A use case as a delivery calls it: the engine and the payload."""
+Work = Callable[[bytes], Awaitable[object]]
+"""A use case as a delivery calls it, with the payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ class DeliveryEndpoint:
         self._bury = bury
         self._is_push = is_push
 
-    async def handle(self, request: Request, engine: Engine) -> Response:
+    async def handle(self, request: Request) -> Response:
         """The answer; errors are answered too, and none is raised."""
         try:
             if request.path == "/health/live" and request.method in ("GET", "HEAD"):
@@ -108,7 +107,7 @@ class DeliveryEndpoint:
             payload = self._payload_of(request)
         except Exception as error:  # the border: whatever happened, the platform gets an answer
             return api_error(error)
-        return await self._deliver(engine, payload)
+        return await self._deliver(payload)
 
     async def _admit(self, request: Request) -> None:
         if request.path not in ("", "/"):
@@ -125,10 +124,10 @@ class DeliveryEndpoint:
     def _payload_of(self, request: Request) -> _Payload:
         return _unwrapped(request.body) if self._is_push else _Payload(request.body, {})
 
-    async def _deliver(self, engine: Engine, payload: _Payload) -> Response:
+    async def _deliver(self, payload: _Payload) -> Response:
         try:
             try:
-                await self._work(engine, payload.body)
+                await self._work(payload.body)
             except (Unauthenticated, Forbidden):
                 raise
             except Rejected as error:

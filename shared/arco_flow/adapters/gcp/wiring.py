@@ -1,0 +1,198 @@
+"""The object graph of a function on Google Cloud: the only place that builds it.
+
+A function's module calls `serve_api` or `serve_deliveries` and has its handler. Settings are read
+when the module is imported, so that a wrong deployment fails at its start; clients are made at the
+first request, in the event loop that will use them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from arco_flow.adapters.gcp.json_logs import LogContext, install_json_logs, logged_with, trace_of
+from arco_flow.adapters.gcp.oidc import OidcVerifier
+from arco_flow.adapters.gcp.secrets import read_secrets
+from arco_flow.adapters.gcp.settings import FunctionSettings, read_settings
+from arco_flow.domain.errors import Forbidden, TooLarge
+from arco_flow.domain.ids import Scope
+from arco_flow.engine.context import Engine, Settings
+from arco_flow.http.app import App
+from arco_flow.http.asgi import path_of, read_request
+from arco_flow.http.auth import Identity, Permission, bearer_token
+from arco_flow.http.deliveries import (
+    MAX_DELIVERY_BYTES,
+    Caller,
+    DeadLetter,
+    DeliveryEndpoint,
+)
+from arco_flow.http.messages import Request, Response
+from arco_flow.http.outcomes import api_error
+from arco_flow.http.routes import CALLBACKS, ROUTES, SERVICE
+
+if TYPE_CHECKING:
+    from starlette.requests import Request as WebRequest
+    from starlette.responses import Response as WebResponse
+
+Handler = Callable[["WebRequest"], Awaitable["WebResponse"]]
+UseCase = Callable[[Engine, bytes], Awaitable[object]]
+DEAD_LETTERS = "dead-letters"
+
+
+def serve_api(function: str) -> Handler:
+    """A handler for callers: users of the API, or workers that report."""
+    plane = CloudPlane.of(function)
+    routes = ROUTES if function == "api" else (*CALLBACKS, *SERVICE)
+
+    async def limit_of(method: str, path: str) -> int:
+        return (await plane.app(routes)).body_limit(method, path)
+
+    async def handle(request: Request) -> Response:
+        return await (await plane.app(routes)).handle(request)
+
+    return web_handler(limit_of, handle)
+
+
+def serve_deliveries(function: str, use_case: UseCase, *, is_push: bool = False) -> Handler:
+    """A handler for what a queue, a bus or the scheduler delivers to one use case. is_push: it
+    comes in the envelope of a push subscription."""
+    plane = CloudPlane.of(function)
+
+    async def work(body: bytes) -> object:
+        return await use_case(await plane.engine(), body)
+
+    endpoint = DeliveryEndpoint(
+        function, work, plane.callers(), plane.verifier, plane.bury, is_push=is_push
+    )
+    return web_handler(delivery_limit, endpoint.handle)
+
+
+@cache
+def instance_name() -> str:
+    """Who this process is, as the holder of a lease: unlike any other one's."""
+    return f"{os.environ.get('K_REVISION', 'local')}-{secrets.token_hex(4)}"
+
+
+class CloudPlane:
+    """One function's process: settings, verifier, and the engine once it is needed."""
+
+    def __init__(self, settings: FunctionSettings) -> None:
+        self.settings = settings
+        self.verifier = OidcVerifier(certs_url=settings.certs_url)
+        self._engine: Engine | None = None
+        self._app: App | None = None
+        self._building = asyncio.Lock()
+
+    @classmethod
+    def of(cls, function: str) -> CloudPlane:
+        """The plane of this process. Raises InvalidInput with all that is wrong."""
+        settings = read_settings({"ARCO_FLOW_FUNCTION": function, **os.environ})
+        install_json_logs(function, settings.project)
+        return cls(settings)
+
+    async def engine(self) -> Engine:
+        """The engine; made at the first call, in the loop that will use it."""
+        async with self._building:
+            if self._engine is None:
+                self._engine = build_engine(self.settings)
+            return self._engine
+
+    async def app(self, routes: Any) -> App:
+        """The HTTP application over the engine."""
+        engine = await self.engine()
+        if self._app is None:
+            self._app = App(engine, _Users(self.settings, self.verifier), routes=routes)
+        return self._app
+
+    def callers(self) -> Caller:
+        """Who may deliver to this function: the accounts that the table names for it."""
+        names = os.environ.get("ARCO_FLOW_CALLERS", "").split(",")
+        emails = {self.settings.accounts.get(name.strip(), "") for name in names}
+        return Caller(self.settings.audience, frozenset(emails - {""}))
+
+    async def bury(self, letter: DeadLetter) -> None:
+        """Publish a dead letter, with its reason as attributes."""
+        from arco_flow.adapters.gcp.pubsub_bus import PubSubBus
+        from arco_flow.ports.bus import Message
+
+        attributes = {
+            **letter.attributes,
+            "function": letter.function,
+            "reason": letter.reason,
+            "message": letter.message[:1000],
+        }
+        bus = PubSubBus(self.settings.project)
+        await bus.publish(DEAD_LETTERS, [Message(letter.body, attributes)])
+
+
+class _Users:
+    """`Authenticator` of the API: identity tokens of the people and services in the table."""
+
+    def __init__(self, settings: FunctionSettings, verifier: OidcVerifier) -> None:
+        self._settings = settings
+        self._verifier = verifier
+
+    async def authenticate(self, request: Request) -> Identity:
+        """See Authenticator."""
+        email = await self._verifier.email_of(bearer_token(request), self._settings.audience)
+        found = self._settings.principals.get(email)
+        if found is None:
+            raise Forbidden(
+                f"{email} is not known to this plane",
+                fix="add it to the principals of the deployment",
+                details={"email": email},
+            )
+        permissions = frozenset(Permission(name) for name in found.permissions)
+        return Identity(Scope(found.tenant, found.workspace), f"user:{email}", permissions)
+
+
+def build_engine(settings: FunctionSettings) -> Engine:
+    """The engine over Firestore, Cloud Tasks and Cloud Storage."""
+    from arco_flow.adapters.gcp.cloud_storage import AsyncCloudObjects
+    from arco_flow.adapters.gcp.cloud_tasks import CloudTasks
+    from arco_flow.adapters.gcp.firestore_store import FirestoreStore
+    from arco_flow.adapters.local.clock import SystemClock
+
+    keys = read_secrets(os.environ)
+    return Engine(
+        store=FirestoreStore(settings.project, settings.database),
+        tasks=CloudTasks(settings),
+        objects=AsyncCloudObjects(settings.bucket),
+        clock=SystemClock(),
+        tenant_secret=keys.tenant,
+        token_secret=keys.token,
+        settings=Settings(callback_base_url=settings.url_of("worker_callback"), **settings.engine),
+    )
+
+
+def web_handler(
+    limit_of: Callable[[str, str], Awaitable[int]],
+    handle: Callable[[Request], Awaitable[Response]],
+) -> Handler:
+    """A handler as functions-framework calls it. limit_of: (method, path) -> bytes of a body."""
+
+    async def main(web: WebRequest) -> WebResponse:
+        from starlette.responses import Response as WebResponse
+
+        limit = await limit_of(web.method, path_of(web.scope))
+        try:
+            request = await read_request(web.scope, web.receive, limit)
+        except TooLarge as error:
+            answer = api_error(error)
+        else:
+            trace, span = trace_of(request.headers)
+            with logged_with(LogContext(trace, span)):
+                answer = await handle(request)
+        headers = {"content-type": answer.content_type, **dict(answer.headers)}
+        return WebResponse(answer.body, answer.status, headers)
+
+    return main
+
+
+async def delivery_limit(_method: str, _path: str) -> int:
+    """Longest body of a delivery, in bytes."""
+    return MAX_DELIVERY_BYTES

@@ -1,0 +1,94 @@
+"""The worker function: user code in processes of its own, their outputs in Cloud Storage."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import NamedTuple
+
+import msgspec
+
+from arco_flow.adapters.gcp.wiring import CloudPlane, Handler, delivery_limit, web_handler
+from arco_flow.domain.envelope import DispatchEnvelope, parse_envelope
+from arco_flow.domain.errors import InvalidInput, Unavailable
+from arco_flow.domain.ids import Scope
+from arco_flow.engine.deploy import load_deployment
+from arco_flow.http.deliveries import DeliveryEndpoint
+from arco_flow.worker.pool import WorkerPool, report_unstarted
+from arco_flow.worker.process import WorkerSpec
+
+KEPT_POOLS = 4
+"""Code locations with warm processes; one more closes the one that waited longest."""
+
+
+def serve_worker(function: str) -> Handler:
+    """A handler that runs one attempt per delivery and answers when it is over."""
+    plane = CloudPlane.of(function)
+    workers = _Workers(plane)
+    endpoint = DeliveryEndpoint(function, workers.run, plane.callers(), plane.verifier, plane.bury)
+    return web_handler(delivery_limit, endpoint.handle)
+
+
+class _Location(NamedTuple):
+    target: str
+    root: str
+    code_version_id: str
+
+
+class _Workers:
+    """Warm pools by code location."""
+
+    def __init__(self, plane: CloudPlane) -> None:
+        self._plane = plane
+        self._pools: dict[tuple[_Location, Scope], WorkerPool] = {}
+        self._starting = asyncio.Lock()
+        self._closing: asyncio.Future[None] | None = None
+
+    async def run(self, body: bytes) -> None:
+        """Run one attempt. Raises InvalidInput for what is no envelope of this plane, Unavailable
+        when it must come again."""
+        envelope = parse_envelope(body)
+        expected = self._plane.settings.url_of("worker_callback")
+        if envelope.callback_base_url != expected:
+            # The attempt's token goes where the envelope says, and nowhere but to this plane.
+            raise InvalidInput(f"the envelope reports to {envelope.callback_base_url}")
+        location = await self._location_of(envelope)
+        if not location.target or not os.path.isdir(location.root):
+            problem = f"this worker does not have the code of the deployment: {location.root}"
+            await report_unstarted(envelope, self._plane.settings.function, problem)
+            return
+        pool = await self._pool_of(location, Scope(envelope.tenant_id, envelope.workspace_id))
+        status = await pool.dispatch(msgspec.json.encode(envelope))
+        if status == 400:
+            raise InvalidInput(f"the worker refused the envelope of {envelope.task_key}")
+        if status >= 500:
+            raise Unavailable(f"the worker answered {status} to {envelope.task_key}")
+
+    async def _location_of(self, envelope: DispatchEnvelope) -> _Location:
+        settings = self._plane.settings
+        if settings.code_target:
+            return _Location(settings.code_target, settings.code_root or os.getcwd(), "")
+        scope = Scope(envelope.tenant_id, envelope.workspace_id)
+        deployment = await load_deployment(await self._plane.engine(), scope)
+        told = deployment.location
+        return _Location(told.get("target", ""), told.get("root", ""), deployment.code_version_id)
+
+    async def _pool_of(self, location: _Location, scope: Scope) -> WorkerPool:
+        async with self._starting:
+            pool = self._pools.pop((location, scope), None)
+            if pool is None:
+                pool = WorkerPool(
+                    WorkerSpec(
+                        target=location.target,
+                        root=location.root,
+                        objects=f"gs://{self._plane.settings.bucket}",
+                        scope=f"{scope.tenant}/{scope.workspace}",
+                    ),
+                    size=int(os.environ.get("ARCO_FLOW_WORKERS", "1")),
+                )
+                await pool.start()
+            self._pools[location, scope] = pool
+            if len(self._pools) > KEPT_POOLS:
+                oldest = self._pools.pop(next(iter(self._pools)))
+                self._closing = asyncio.ensure_future(oldest.close())
+            return pool
