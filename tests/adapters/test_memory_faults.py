@@ -8,12 +8,14 @@ import inspect
 import pytest
 
 from arco_flow.adapters.delivery import QueueSettings
+from arco_flow.adapters.memory.bus import MemoryBus
 from arco_flow.adapters.memory.clock import VirtualClock
 from arco_flow.adapters.memory.faults import Faults, ScriptedFaults, SimulatedCrash
 from arco_flow.adapters.memory.objects import AsyncMemoryObjects, MemoryObjects
 from arco_flow.adapters.memory.store import MemoryStore
 from arco_flow.adapters.memory.tasks import MemoryTasks
 from arco_flow.domain.errors import Conflict, OutcomeUnknown, Unavailable
+from arco_flow.ports.bus import Bus
 from arco_flow.ports.objects import Objects
 from arco_flow.ports.store import Commit, Head, Store
 from arco_flow.ports.tasks import Tasks
@@ -41,6 +43,7 @@ def called_without_arguments(method):
     [
         (Store, MemoryStore, "store"),
         (Tasks, MemoryTasks, "tasks"),
+        (Bus, MemoryBus, "bus"),
         (Objects, MemoryObjects, "objects"),
     ],
 )

@@ -19,18 +19,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from arco_flow.adapters.delivery import DeadTask, Handler, QueueSettings
+from arco_flow.adapters.local.bus import LocalBus
 from arco_flow.adapters.local.database import Database
 from arco_flow.adapters.local.objects import LocalObjects
 from arco_flow.adapters.local.store import SqliteStore
 from arco_flow.adapters.local.tasks import LocalTasks
+from arco_flow.adapters.memory.bus import MemoryBus
 from arco_flow.adapters.memory.clock import VirtualClock
 from arco_flow.adapters.memory.objects import AsyncMemoryObjects, MemoryObjects
 from arco_flow.adapters.memory.store import MemoryStore
 from arco_flow.adapters.memory.tasks import MemoryTasks
+from arco_flow.adapters.subscriptions import DeadMessage, MessageHandler, SubscriptionSettings
 from arco_flow.adapters.threaded import ThreadedObjects
+from arco_flow.ports.bus import Bus
 from arco_flow.ports.objects import AsyncObjects, Objects
 from arco_flow.ports.store import Store
 from arco_flow.ports.tasks import Tasks
+from conformance.google_cloud import firestore_store
 
 # Short, so that the suites can walk through a back-off and a deadline.
 SETTINGS = QueueSettings(
@@ -46,12 +51,37 @@ class Queue(Tasks, Protocol):
     def dead(self, limit: int = 100) -> list[DeadTask]: ...
 
 
+class Topics(Bus, Protocol):
+    """What a bus under test offers beyond the port: subscriptions, and their dead messages."""
+
+    def subscribe(
+        self,
+        subscription: str,
+        topic: str,
+        handler: MessageHandler,
+        *,
+        settings: SubscriptionSettings | None = None,
+    ) -> None: ...
+
+    def dead(self, limit: int = 100) -> list[DeadMessage]: ...
+
+
 @dataclass
 class QueueUnderTest:
     """pass_time(ms): let time pass, then deliver all that is due and wait for the handlers.
     begin_time(ms): let time pass and begin to deliver, beside handlers that still run."""
 
     tasks: Queue
+    clock: VirtualClock
+    pass_time: Callable[[int], Awaitable[object]]
+    begin_time: Callable[[int], Awaitable[object]]
+
+
+@dataclass
+class BusUnderTest:
+    """pass_time, begin_time: as of a queue under test."""
+
+    bus: Topics
     clock: VirtualClock
     pass_time: Callable[[int], Awaitable[object]]
     begin_time: Callable[[int], Awaitable[object]]
@@ -122,6 +152,25 @@ async def memory_queue(folder: Path, clock: VirtualClock) -> AsyncIterator[Queue
 
 @asynccontextmanager
 async def local_queue(folder: Path, clock: VirtualClock) -> AsyncIterator[QueueUnderTest]:
+    async with local_tasks(folder, clock) as (tasks, pass_time, begin_time):
+        yield QueueUnderTest(tasks, clock, pass_time, begin_time)
+
+
+@asynccontextmanager
+async def memory_bus(folder: Path, clock: VirtualClock) -> AsyncIterator[BusUnderTest]:
+    bus = MemoryBus(clock)
+    drive = Drive(bus, clock)
+    yield BusUnderTest(bus, clock, drive.pass_time, drive.begin_time)
+
+
+@asynccontextmanager
+async def local_bus(folder: Path, clock: VirtualClock) -> AsyncIterator[BusUnderTest]:
+    async with local_tasks(folder, clock) as (tasks, pass_time, begin_time):
+        yield BusUnderTest(LocalBus(tasks, clock), clock, pass_time, begin_time)
+
+
+@asynccontextmanager
+async def local_tasks(folder: Path, clock: VirtualClock) -> AsyncIterator[tuple[Any, Any, Any]]:
     database = Database(folder)
     tasks = LocalTasks(database, clock, default=SETTINGS)
 
@@ -139,9 +188,9 @@ async def local_queue(folder: Path, clock: VirtualClock) -> AsyncIterator[QueueU
 
     await tasks.start()
     try:
-        yield QueueUnderTest(tasks, clock, pass_time, begin_time)
+        yield tasks, pass_time, begin_time
     finally:
-        await tasks.stop()
+        await tasks.stop(drain=False)
         database.close()
 
 
@@ -159,10 +208,16 @@ def local_objects(folder: Path) -> Iterator[tuple[Objects, AsyncObjects]]:
 
 StoreFactory = Callable[[Path, VirtualClock], AbstractAsyncContextManager[Store]]
 QueueFactory = Callable[[Path, VirtualClock], AbstractAsyncContextManager[QueueUnderTest]]
+BusFactory = Callable[[Path, VirtualClock], AbstractAsyncContextManager[BusUnderTest]]
 ObjectsFactory = Callable[[Path], AbstractContextManager[tuple[Objects, AsyncObjects]]]
 
-STORES: dict[str, StoreFactory] = {"memory": memory_store, "local": local_store}
+STORES: dict[str, StoreFactory] = {
+    "memory": memory_store,
+    "local": local_store,
+    "firestore": firestore_store,
+}
 QUEUES: dict[str, QueueFactory] = {"memory": memory_queue, "local": local_queue}
+BUSES: dict[str, BusFactory] = {"memory": memory_bus, "local": local_bus}
 OBJECTS: dict[str, ObjectsFactory] = {"memory": memory_objects, "local": local_objects}
 
 
@@ -177,8 +232,9 @@ class Scenarios:
         clock = VirtualClock()
 
         async def main() -> None:
-            async with self.open(self.folder, clock) as adapter:
-                if isinstance(adapter, QueueUnderTest):
+            # A delivery that should not have come would be waited for without an end.
+            async with asyncio.timeout(60), self.open(self.folder, clock) as adapter:
+                if isinstance(adapter, QueueUnderTest | BusUnderTest):
                     await scenario(adapter)
                 else:
                     await scenario(adapter, clock)

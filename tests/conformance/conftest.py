@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.adapters import OBJECTS, QUEUES, STORES, Scenarios
+from conformance.adapters import BUSES, OBJECTS, QUEUES, STORES, Scenarios
 
 
 @pytest.fixture(params=STORES.values(), ids=STORES.keys())
@@ -14,6 +14,11 @@ def stores(request, tmp_path):
 
 @pytest.fixture(params=QUEUES.values(), ids=QUEUES.keys())
 def queues(request, tmp_path):
+    return Scenarios(request.param, tmp_path)
+
+
+@pytest.fixture(params=BUSES.values(), ids=BUSES.keys())
+def buses(request, tmp_path):
     return Scenarios(request.param, tmp_path)
 
 

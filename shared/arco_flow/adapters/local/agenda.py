@@ -6,18 +6,20 @@ import heapq
 from collections.abc import Iterator
 
 from arco_flow.adapters.delivery import QueueSettings
+from arco_flow.adapters.lanes import LaneOf, Lanes
 from arco_flow.adapters.local.task_table import PendingTask
 
 
 class _Queue:
     """One queue: its waiting tasks by time, and how many of its handlers run."""
 
-    __slots__ = ("heap", "running", "settings")
+    __slots__ = ("heap", "lanes", "running", "settings")
 
     def __init__(self, settings: QueueSettings) -> None:
         self.settings = settings
         self.heap: list[tuple[int, int, PendingTask]] = []
         self.running = 0
+        self.lanes: Lanes | None = None
 
 
 class Agenda:
@@ -42,9 +44,16 @@ class Agenda:
         """The settings of a queue."""
         return self._queue(queue).settings
 
-    def configure(self, queue: str, settings: QueueSettings) -> None:
+    def configure(
+        self, queue: str, settings: QueueSettings, *, lane_of: LaneOf | None = None
+    ) -> None:
         """Replace the settings of a queue; handlers that run are let be."""
         self._queue(queue).settings = settings
+        if lane_of is not None:
+            lanes = self._queue(queue).lanes = Lanes(lane_of)
+            for task in self._tasks.values():
+                if task.queue == queue:
+                    lanes.add(task.name, task.body)
 
     def add(self, task: PendingTask) -> None:
         """A new or an interrupted or a postponed task, waiting for its at_ms."""
@@ -53,8 +62,9 @@ class Agenda:
         if task.is_running:
             task.is_running = False
             queue.running -= 1
-        self._sequence += 1
-        heapq.heappush(queue.heap, (task.at_ms, self._sequence, task))
+        elif queue.lanes is not None:
+            queue.lanes.add(task.name, task.body)
+        self._push(queue, task)
 
     def remove(self, task: PendingTask) -> None:
         """The task is done, dead or deleted."""
@@ -62,6 +72,10 @@ class Agenda:
         if task.is_running:
             task.is_running = False
             self._queue(task.queue).running -= 1
+        lanes = self._queue(task.queue).lanes
+        following = lanes.remove(task.name) if lanes is not None else None
+        if following is not None:
+            self._push(self._queue(task.queue), self._tasks[task.queue, following])
 
     def take_due(self, now_ms: int) -> Iterator[PendingTask]:
         """Tasks that are due and that their queues have room for; they run from here on."""
@@ -71,6 +85,8 @@ class Agenda:
                 if not queue.heap or queue.heap[0][0] > now_ms:
                     break
                 task = heapq.heappop(queue.heap)[2]
+                if queue.lanes is not None and not queue.lanes.may_go(task.name):
+                    continue  # it comes back when the one before it is over
                 task.is_running = True
                 task.run += 1
                 queue.running += 1
@@ -96,6 +112,10 @@ class Agenda:
             if queue.heap and queue.running < queue.settings.max_concurrent:
                 times.append(queue.heap[0][0])
         return min(times, default=None)
+
+    def _push(self, queue: _Queue, task: PendingTask) -> None:
+        self._sequence += 1
+        heapq.heappush(queue.heap, (task.at_ms, self._sequence, task))
 
     def _limit(self, task: PendingTask, deadline_ms: int, now_ms: int) -> None:
         if deadline_ms > now_ms:

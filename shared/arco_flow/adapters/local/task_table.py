@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,11 +73,12 @@ def bury_task(cursor: sqlite3.Cursor, task: PendingTask, now_ms: int, reason: st
     )
 
 
-def dead_tasks(database: Database, limit: int) -> list[DeadTask]:
-    """The dead, newest first."""
+def dead_tasks(database: Database, limit: int, queues: Collection[str]) -> list[DeadTask]:
+    """The dead of these queues (none given: of all), newest first."""
+    among = f" WHERE queue IN ({', '.join('?' * len(queues))})" if queues else ""
     rows: list[Any] = database.read(
-        "SELECT queue, name, route, body, attempt, reason, died_ms FROM dead_tasks"
-        " ORDER BY rowid DESC LIMIT ?",
-        (limit,),
+        "SELECT queue, name, route, body, attempt, reason, died_ms FROM dead_tasks"  # noqa: S608
+        f"{among} ORDER BY rowid DESC LIMIT ?",
+        (*queues, limit),
     )
     return [DeadTask(*row) for row in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
 
@@ -16,6 +16,7 @@ from arco_flow.adapters.delivery import (
     QueueSettings,
     check_task_name,
 )
+from arco_flow.adapters.lanes import LaneOf
 from arco_flow.adapters.local import task_table
 from arco_flow.adapters.local.agenda import Agenda
 from arco_flow.adapters.local.database import Database
@@ -69,6 +70,13 @@ class LocalTasks:
     def register(self, route: str, handler: Handler) -> None:
         """Deliver tasks of this route to `handler(body, delivery)`."""
         self._handlers[route] = handler
+
+    def configure(
+        self, queue: str, settings: QueueSettings, *, lane_of: LaneOf | None = None
+    ) -> None:
+        """Set how a queue delivers. lane_of: tasks of one lane are delivered one after the other,
+        in the order of their places; settled before `start`."""
+        self._agenda.configure(queue, settings, lane_of=lane_of)
 
     def set_concurrency(self, queue: str, max_concurrent: int) -> None:
         """How many handlers of the queue run at once from now on."""
@@ -147,9 +155,9 @@ class LocalTasks:
 
         return await self._db.run(remove, after=forget)
 
-    def dead(self, limit: int = 100) -> list[DeadTask]:
-        """Tasks that were refused for good, newest first."""
-        return task_table.dead_tasks(self._db, limit)
+    def dead(self, limit: int = 100, *, queues: Collection[str] = ()) -> list[DeadTask]:
+        """Tasks of these queues (none given: of all) that were refused for good, newest first."""
+        return task_table.dead_tasks(self._db, limit, queues)
 
     def pending(self) -> int:
         """How many tasks are not done."""

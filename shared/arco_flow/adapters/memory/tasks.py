@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from arco_flow.adapters.delivery import (
@@ -15,6 +16,7 @@ from arco_flow.adapters.delivery import (
     QueueSettings,
     check_task_name,
 )
+from arco_flow.adapters.lanes import LaneOf, Lanes
 from arco_flow.adapters.memory.clock import VirtualClock
 from arco_flow.adapters.memory.faults import Faults, async_site
 from arco_flow.domain.errors import Rejected, Unavailable, did_you_mean
@@ -33,6 +35,7 @@ class _Queue:
     settings: QueueSettings
     running: int = 0
     waiting: list[tuple[int, int, _Task]] = field(default_factory=list)
+    lanes: Lanes | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -112,6 +115,14 @@ class MemoryTasks:
         """Deliver tasks of this route to `handler(body, delivery)`."""
         self._handlers[route] = handler
 
+    def configure(
+        self, queue: str, settings: QueueSettings, *, lane_of: LaneOf | None = None
+    ) -> None:
+        """Set how a queue delivers, before anything is in it. lane_of: tasks of one lane are
+        delivered one after the other, in the order of their places."""
+        lanes = Lanes(lane_of) if lane_of is not None else None
+        self._queues[queue] = _Queue(queue, settings, lanes=lanes)
+
     @async_site("tasks.enqueue")
     async def enqueue(
         self, queue: str, name: str, route: str, body: bytes, *, at_ms: int = 0
@@ -137,9 +148,10 @@ class MemoryTasks:
         self._finish(task)
         return True
 
-    def dead(self, limit: int = 100) -> list[DeadTask]:
-        """Tasks that were refused for good, newest first."""
-        return self._dead[::-1][:limit]
+    def dead(self, limit: int = 100, *, queues: Collection[str] = ()) -> list[DeadTask]:
+        """Tasks of these queues (none given: of all) that were refused for good, newest first."""
+        found = (task for task in reversed(self._dead) if not queues or task.queue in queues)
+        return list(islice(found, limit))
 
     def pending(self) -> int:
         """How many tasks are not done."""
@@ -192,6 +204,8 @@ class MemoryTasks:
             return False
         task = _Task(self._queue(new.queue), new.name, new.route, new.body, new.at_ms or now)
         self._pending[key] = task
+        if task.queue.lanes is not None:
+            task.queue.lanes.add(task.name, task.body)
         for time_ms in self.timing(new.queue, new.name, task.at_ms):
             self._push(time_ms, task)
         return True
@@ -214,6 +228,8 @@ class MemoryTasks:
             if isinstance(item, _Run):
                 self._close(item)
                 self._retry(item.task)
+            elif item.queue.lanes is not None and not item.queue.lanes.may_go(item.name):
+                continue  # it comes back when the one before it is over
             elif item.queue.running >= item.queue.settings.max_concurrent:
                 heapq.heappush(item.queue.waiting, (at_ms, sequence, item))
             else:
@@ -280,12 +296,20 @@ class MemoryTasks:
         now = self._clock.now_ms()
         if self._is_pending(task):
             del self._pending[task.key]
+            self._free_lane(task)
         self._done_ms[task.key] = now
         self._done.append((now, task.key))
         while self._done[0][0] < now - self._window_ms:
             done_ms, key = self._done.popleft()
             if self._done_ms.get(key) == done_ms:
                 del self._done_ms[key]
+
+    def _free_lane(self, task: _Task) -> None:
+        lanes = task.queue.lanes
+        following = lanes.remove(task.name) if lanes is not None else None
+        if following is not None:
+            waiting = self._pending[task.queue.name, following]
+            self._push(waiting.at_ms, waiting)
 
     def _bury(self, task: _Task, error: Rejected) -> None:
         self._finish(task)
