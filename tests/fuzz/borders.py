@@ -118,7 +118,7 @@ BORDERS = (
     ),
     Decoder(
         "query",
-        of_text(_query),
+        lambda raw: _query(raw.decode("latin-1")),
         (b"pageSize=7&filter=state+%3D+FAILED+OR+state%3DRUNNING",),
     ),
     Decoder("authorization", of_text(_authorization), (b"Bearer abc",), UNKNOWN),

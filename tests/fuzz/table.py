@@ -54,5 +54,5 @@ def of_json(read: Callable[[Any], object]) -> Callable[[bytes], object]:
 
 
 def bytes_of(value: object) -> bytes:
-    """Compact JSON of a wire form."""
-    return msgspec.json.encode(value)
+    """JSON of a wire form, also of one with lone surrogates."""
+    return json.dumps(msgspec.to_builtins(value)).encode()

@@ -121,10 +121,12 @@ class WindowSpace:
     def find(self, key: str) -> int | None:
         """The number of the window with exactly this key, also before the start; else None."""
         try:
-            instant = self._parse(key)
-        except (ValueError, OverflowError, InvalidInput):
+            return self._find(key)
+        except (ValueError, OverflowError, InvalidInput):  # no time at all, or beyond the calendar
             return None
-        raw = self.table.count(instant)
+
+    def _find(self, key: str) -> int | None:
+        raw = self.table.count(self._parse(key))
         # One step further: a time of the day before may fire at midnight, after a gap.
         for candidate in (raw, raw + 1):
             if self._key(candidate) == key:
@@ -290,7 +292,11 @@ class _Exclusions:
         size = known_high - known_low + 64
         new_low = min(known_low, low - size) if low < known_low else known_low
         new_high = max(known_high, high + size) if high > known_high else known_high
-        found = [*self._find(new_low, known_low), *known, *self._find(known_high, new_high)]
+        try:
+            found = [*self._find(new_low, known_low), *known, *self._find(known_high, new_high)]
+        except InvalidInput:  # a step that long leaves the calendar; what is asked for may not
+            new_low, new_high = min(known_low, low), max(known_high, high)
+            found = [*self._find(new_low, known_low), *known, *self._find(known_high, new_high)]
         self._known = (new_low, new_high, found)
         return found
 
@@ -330,14 +336,15 @@ def parse_moment(text: str | date, zone: str, fmt: str) -> int:
     Raises InvalidInput with what is expected.
     """
     moment = _read_moment(text, fmt)
-    if moment.tzinfo is not None:
-        return _instant(moment)
     if not MIN_YEAR < moment.year < MAX_YEAR:
         raise InvalidInput(
             f"{text!r} is outside the years {MIN_YEAR}-{MAX_YEAR}",
             fix="leave out an end that is never reached",
             reason="BAD_DATE",
         )
+    if moment.tzinfo is not None:
+        write_moment(_instant(moment), zone)  # or it is beyond the calendar of that zone
+        return _instant(moment)
     table = tick_table("0 0 * * *", zone, moment.year - 1)
     instant = table.instant(wall_seconds(moment))
     if moment.fold:
