@@ -161,6 +161,15 @@ class ManifestDeployed(EventData, tag="ManifestDeployed", frozen=True):
     location: dict[str, str] = {}
 
 
+class LeadershipTaken(EventData, tag="LeadershipTaken", frozen=True):
+    """A process took a lease that another one had held. token: of the grant, ever growing."""
+
+    lease: str
+    holder: str
+    token: int
+    previous: str = ""
+
+
 # Facts that a decision derives; they appear in the ledger, never in an inbox.
 
 
@@ -212,6 +221,7 @@ AnyEvent = (
     | PromotionRequested
     | DynamicPartitionsChanged
     | ManifestDeployed
+    | LeadershipTaken
     | RunStateChanged
     | TaskStateChanged
     | MaterializationPromoted

@@ -26,7 +26,8 @@ class Settings:
     quiet_ms: an entity that was not committed for so long is folded in the caller's request.
     callback_base_url: where workers report. token_ttl_ms: life of an attempt token.
     max_in_flight: attempts of one run that may be dispatched and not over at one time.
-    sweep_after_ms: age from which an inbox item or a debt is the sweeper's.
+    sweep_after_ms: age from which an inbox item or a debt is the sweeper's. sweep_again_ms: while
+    anything is open, the sweeper is called again after so long; 0 = whoever calls it does.
     """
 
     callback_base_url: str = ""
@@ -38,6 +39,7 @@ class Settings:
     sweep_after_ms: int = 10_000
     cancel_grace_ms: int = 30_000
     heartbeat_interval_ms: int = 0
+    sweep_again_ms: int = 0
 
 
 class Cache(Generic[V]):

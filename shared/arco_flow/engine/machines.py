@@ -19,6 +19,7 @@ from arco_flow.domain.deployment import Deployment, decide_deployment
 from arco_flow.domain.errors import NotFound
 from arco_flow.domain.events import Event, TimerFired
 from arco_flow.domain.ids import Entity
+from arco_flow.domain.leadership import Leadership, decide_leadership
 from arco_flow.domain.run import Run, encode_run
 from arco_flow.domain.run_decide import ORDER_VERSION, decide_run
 from arco_flow.engine.context import Engine
@@ -190,10 +191,35 @@ class DynamicMachine(Machine):
         return Packed("ACTIVE", msgspec.msgpack.encode(state.counters))
 
 
+class LeadershipMachine(Machine):
+    """Who held a lease."""
+
+    async def load(
+        self, engine: Engine, entity: Entity, head: Head | None, events: Sequence[Event]
+    ) -> Leadership:
+        """The latest grant, token 0 before the first."""
+        del engine, entity, events
+        if head is None:
+            return Leadership()
+        return msgspec.msgpack.decode(head.state, type=Leadership)
+
+    async def decide(
+        self, engine: Engine, entity: Entity, state: Any, events: Sequence[Event], now_ms: int
+    ) -> Decision[Leadership]:
+        """`decide_leadership`."""
+        del engine, entity
+        return decide_leadership(state, events, now_ms)
+
+    def pack(self, state: Any) -> Packed:
+        """Packed grant."""
+        return Packed("ACTIVE", msgspec.msgpack.encode(state), {"holder": state.holder})
+
+
 MACHINES: dict[str, Machine] = {
     "run": RunMachine(),
     "asset": AssetMachine(),
     "deployment": DeploymentMachine(),
     "dynamic": DynamicMachine(),
+    "leadership": LeadershipMachine(),
 }
 """Kind of entity -> its machine."""

@@ -99,20 +99,26 @@ async def wake(engine: Engine, entity: Entity) -> None:
 
 
 async def fold(
-    engine: Engine, entity: Entity, extra: Sequence[Event] = (), *, sweeping: bool = False
+    engine: Engine,
+    entity: Entity,
+    extra: Sequence[Event] = (),
+    *,
+    sweeping: bool = False,
+    fence: tuple[str, int] | None = None,
 ) -> Folded:
     """Fold all that waits (and `extra`) in one commit, then submit what is owed.
 
     sweeping: also fire a timer that is overdue, and strike off submitted debts although no
-    event waits. On a lost race, or when `extra` must take its turn in the inbox, the entity is
-    woken and nothing was written; `extra` was not recorded then.
+    event waits. fence: (lease, token) that must be the current grant. On a lost race, or when
+    `extra` must take its turn in the inbox, the entity is woken and nothing was written; `extra`
+    was not recorded then.
     """
     engine.memory.folding.add(str(entity))
     try:
         batch = await _gather(engine, entity, extra, sweeping)
         if batch is None:
             return Folded.NOTHING
-        owed = await _commit(engine, entity, batch)
+        owed = await _commit(engine, entity, batch, fence)
     except Contended:
         await wake(engine, entity)
         return Folded.CONTENDED
@@ -251,7 +257,9 @@ def _decode(item: InboxItem) -> Event:
         )
 
 
-async def _commit(engine: Engine, entity: Entity, batch: _Batch) -> tuple[Effect, ...]:
+async def _commit(
+    engine: Engine, entity: Entity, batch: _Batch, fence: tuple[str, int] | None = None
+) -> tuple[Effect, ...]:
     """Write the decision; answers what is owed after it."""
     name, head, decision = str(entity), batch.head, batch.decision
     settled = engine.memory.settled.pop(name, set())
@@ -281,6 +289,7 @@ async def _commit(engine: Engine, entity: Entity, batch: _Batch) -> tuple[Effect
                 ),
                 consumed=batch.items,
                 rows=decision.rows,
+                fence=fence,
             )
         )
     except BaseException:

@@ -36,6 +36,8 @@ GOALS: Final[tuple[str, ...]] = (
     "fault: freeze process",
     "fault: kill process",
     "a lease changed hands",
+    "a commit was fenced",
+    "applied LeadershipTaken",
     "an event waited in an inbox",
     "a task was retried",
     "a run became SUCCEEDED",

@@ -169,7 +169,8 @@ class World:
         while True:
             await nap(period_ms)
             try:
-                await self._sweep_once(f"sweeper-{self.chance.randrange(3)}")
+                number = self.chance.randrange(3) if self.faults.active else 0
+                await self._sweep_once(f"sweeper-{number}")
             except (Unavailable, Contended):
                 continue
 
