@@ -35,6 +35,7 @@ from arco_flow.ports.bus import Bus
 from arco_flow.ports.objects import AsyncObjects, Objects
 from arco_flow.ports.store import Store
 from arco_flow.ports.tasks import Tasks
+from conformance.google_cloud import firestore_store
 
 # Short, so that the suites can walk through a back-off and a deadline.
 SETTINGS = QueueSettings(
@@ -213,6 +214,7 @@ ObjectsFactory = Callable[[Path], AbstractContextManager[tuple[Objects, AsyncObj
 STORES: dict[str, StoreFactory] = {
     "memory": memory_store,
     "local": local_store,
+    "firestore": firestore_store,
 }
 QUEUES: dict[str, QueueFactory] = {"memory": memory_queue, "local": local_queue}
 BUSES: dict[str, BusFactory] = {"memory": memory_bus, "local": local_bus}

@@ -5,24 +5,35 @@ from __future__ import annotations
 import pytest
 
 from conformance.adapters import BUSES, OBJECTS, QUEUES, STORES, Scenarios
+from conformance.google_cloud import NAMES
 
 
-@pytest.fixture(params=STORES.values(), ids=STORES.keys())
+def each(adapters):
+    """The adapters as parameters; those on emulators share one worker of pytest-xdist, so that
+    each emulator is started once."""
+    on_emulators = (pytest.mark.emulator, pytest.mark.xdist_group("emulators"))
+    return [
+        pytest.param(factory, id=name, marks=on_emulators if name in NAMES else ())
+        for name, factory in adapters.items()
+    ]
+
+
+@pytest.fixture(params=each(STORES))
 def stores(request, tmp_path):
     return Scenarios(request.param, tmp_path)
 
 
-@pytest.fixture(params=QUEUES.values(), ids=QUEUES.keys())
+@pytest.fixture(params=each(QUEUES))
 def queues(request, tmp_path):
     return Scenarios(request.param, tmp_path)
 
 
-@pytest.fixture(params=BUSES.values(), ids=BUSES.keys())
+@pytest.fixture(params=each(BUSES))
 def buses(request, tmp_path):
     return Scenarios(request.param, tmp_path)
 
 
-@pytest.fixture(params=OBJECTS.values(), ids=OBJECTS.keys())
+@pytest.fixture(params=each(OBJECTS))
 def both_faces(request, tmp_path):
     with request.param(tmp_path) as faces:
         yield faces

@@ -1,0 +1,176 @@
+"""The calls to Firestore: what is sent, what it costs, what time it was there.
+
+Reads are repeated until they are answered; a commit is sent once, and who sends it decides what
+its answer means.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import grpc
+from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
+from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
+from google.cloud.firestore_v1.types import firestore as types
+
+from arco_flow.adapters.gcp.firestore_wire import (
+    BatchGetDocumentsRequest,
+    CommitRequest,
+    RunAggregationQueryRequest,
+    RunQueryRequest,
+)
+from arco_flow.adapters.gcp.operation_counts import OperationCounts
+from arco_flow.adapters.gcp.pacing import Pace, patiently
+from arco_flow.adapters.gcp.server_time import ServerTime
+from arco_flow.domain.errors import TooLarge
+
+REQUEST_LIMIT_BYTES = 10 * 1024 * 1024 - 64 * 1024
+"""Firestore takes 10 MiB; some of it are headers."""
+EMULATOR_REQUEST_LIMIT_BYTES = 4 * 1024 * 1024 - 64 * 1024
+"""Google's emulator takes no message over 4 MiB."""
+_BATCH = 500
+_NO_LIMITS = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
+_OWNER = (("authorization", "Bearer owner"),)
+
+
+class FirestoreCalls:
+    """One connection, to one database. Made and used in one event loop."""
+
+    def __init__(
+        self,
+        project: str,
+        database: str = "(default)",
+        *,
+        emulator: str | None = None,
+        counts: OperationCounts | None = None,
+        time: ServerTime | None = None,
+        pace: Pace | None = None,
+        interceptors: Sequence[Any] = (),
+    ) -> None:
+        """emulator: `host:port` of Google's emulator, which takes no credentials; None: what
+        FIRESTORE_EMULATOR_HOST says, as for the official clients; "" = none.
+
+        interceptors: of the connection to an emulator, so that tests can make it fail.
+        """
+        if emulator is None:
+            emulator = os.environ.get("FIRESTORE_EMULATOR_HOST", "")
+        self.time = time or ServerTime()
+        self.pace = pace or Pace()
+        self.request_limit_bytes = EMULATOR_REQUEST_LIMIT_BYTES if emulator else REQUEST_LIMIT_BYTES
+        self.root = f"projects/{project}/databases/{database}/documents"
+        self._database = f"projects/{project}/databases/{database}"
+        self._counts = counts or OperationCounts()
+        self._metadata = _OWNER if emulator else ()
+        self._api = _emulated(emulator, interceptors) if emulator else FirestoreAsyncClient()
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        await self._api.transport.close()
+
+    async def get(self, names: Sequence[str], fields: Sequence[str] = ()) -> dict[str, Any]:
+        """The documents that are there, by `collection/id`; only these fields of them, if any."""
+        found: dict[str, Any] = {}
+        for start in range(0, len(names), _BATCH):
+            batch = names[start : start + _BATCH]
+            call = partial(self._get, batch, fields)
+            documents = await patiently(self.pace, "Firestore BatchGetDocuments", call)
+            self._counts.add("document_reads", len(batch))
+            found.update(documents)
+        return found
+
+    async def query(self, query: Any) -> list[Any]:
+        """The documents that a query finds, in its order."""
+        request = RunQueryRequest(parent=self.root, structured_query=query)
+
+        async def call() -> list[Any]:
+            stream = await self._api.run_query(
+                types.RunQueryRequest.wrap(request), **self._options()
+            )
+            answers = [types.RunQueryResponse.pb(answer) async for answer in stream]
+            self._observe(answers)
+            return [answer.document for answer in answers if answer.HasField("document")]
+
+        found = await patiently(self.pace, "Firestore RunQuery", call)
+        self._counts.add("document_reads", max(1, len(found)))
+        return found
+
+    async def count(self, query: Any) -> int:
+        """How many documents a query finds."""
+        request = RunAggregationQueryRequest(parent=self.root)
+        request.structured_aggregation_query.structured_query.CopyFrom(query)
+        aggregation = request.structured_aggregation_query.aggregations.add()
+        aggregation.alias = "count"
+        aggregation.count.SetInParent()
+
+        async def call() -> int:
+            stream = await self._api.run_aggregation_query(
+                types.RunAggregationQueryRequest.wrap(request), **self._options()
+            )
+            answers = [types.RunAggregationQueryResponse.pb(answer) async for answer in stream]
+            self._observe(answers)
+            return int(answers[0].result.aggregate_fields["count"].integer_value)
+
+        number = await patiently(self.pace, "Firestore RunAggregationQuery", call)
+        self._counts.add("document_reads", max(1, -(-number // 1000)))
+        return number
+
+    async def commit(self, writes: Sequence[Any]) -> Any:
+        """Apply all writes or none, in one attempt; answers their results.
+
+        Raises TooLarge before the call, and the client's own errors.
+        """
+        request = CommitRequest(database=self._database, writes=writes)
+        self._check_size(request.ByteSize())
+        deletes = sum(write.HasField("delete") for write in writes)
+        # What fails is paid for as well.
+        self._counts.add("document_deletes", deletes)
+        self._counts.add("document_writes", len(writes) - deletes)
+        answer = types.CommitResponse.pb(
+            await self._api.commit(types.CommitRequest.wrap(request), **self._options())
+        )
+        self.time.observe(answer.commit_time)
+        return answer.write_results
+
+    def name(self, path: str) -> str:
+        """The full name of `collection/id`."""
+        return f"{self.root}/{path}"
+
+    async def _get(self, paths: Sequence[str], fields: Sequence[str]) -> dict[str, Any]:
+        names = [self.name(path) for path in paths]
+        request = BatchGetDocumentsRequest(database=self._database, documents=names)
+        request.mask.field_paths.extend(fields)
+        if not fields:
+            request.ClearField("mask")
+        stream = await self._api.batch_get_documents(
+            types.BatchGetDocumentsRequest.wrap(request), **self._options()
+        )
+        answers = [types.BatchGetDocumentsResponse.pb(answer) async for answer in stream]
+        self._observe(answers)
+        start = len(self.root) + 1
+        found = (answer.found for answer in answers if answer.HasField("found"))
+        return {document.name[start:]: document for document in found}
+
+    def _options(self) -> dict[str, Any]:
+        return {"retry": None, "timeout": self.pace.timeout_s, "metadata": self._metadata}
+
+    def _observe(self, answers: Sequence[Any]) -> None:
+        if answers and answers[-1].HasField("read_time"):
+            self.time.observe(answers[-1].read_time)
+
+    def _check_size(self, size: int) -> None:
+        if size > self.request_limit_bytes:
+            raise TooLarge(
+                f"a commit of {size:,} bytes; Firestore takes {self.request_limit_bytes:,}",
+                fix="fold fewer events at once, or keep large content in objects",
+                details={"size": size, "limit": self.request_limit_bytes},
+            )
+
+
+def _emulated(address: str, interceptors: Sequence[Any]) -> FirestoreAsyncClient:
+    channel = grpc.aio.insecure_channel(
+        address, options=_NO_LIMITS, interceptors=tuple(interceptors)
+    )
+    return FirestoreAsyncClient(transport=FirestoreGrpcAsyncIOTransport(channel=channel))

@@ -1,0 +1,70 @@
+"""The adapters of Google Cloud, on emulators over real sockets.
+
+The time that the scenario moves is put in where the server's own would be: `GivenTime` writes it
+into the same fields. That the server's own time is written and learned is tested beside the
+adapter (tests/adapters/gcp).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from arco_flow.adapters.gcp.firestore_calls import FirestoreCalls
+from arco_flow.adapters.gcp.firestore_store import FirestoreStore
+from arco_flow.adapters.gcp.firestore_wire import ms_of, set_ms
+from arco_flow.adapters.gcp.server_time import ServerTime
+from arco_flow.adapters.memory.clock import VirtualClock
+from arco_flow.ports.store import Store
+from conformance.emulators import firestore_address
+from conformance.firestore_indexes import IndexCheck
+
+NAMES = ("firestore",)
+"""Of these adapters in the tables of the suites."""
+
+
+class GivenTime(ServerTime):
+    """The time of a clock in place of the server's."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._latest_ms = 0
+
+    def now_ms(self) -> int:
+        self._latest_ms = max(self._latest_ms, self._clock.now_ms())
+        return self._latest_ms
+
+    def stamp(self, write, field):
+        set_ms(write.update.fields[field].timestamp_value, self.now_ms())
+        if write.HasField("update_mask"):
+            write.update_mask.field_paths.append(field)
+
+    def stamped_ms(self, write, result):
+        return ms_of(write.update.fields["updated"].timestamp_value)
+
+
+def a_project() -> str:
+    """A project of its own in the emulator, so that nothing is there yet."""
+    return f"test-{uuid4().hex[:20]}"
+
+
+def firestore_calls(**options) -> FirestoreCalls:
+    """A connection to the emulator on which every query is checked for its index."""
+    interceptors = (IndexCheck(), *options.pop("interceptors", ()))
+    project = options.pop("project", None) or a_project()
+    return FirestoreCalls(
+        project, emulator=firestore_address(), interceptors=interceptors, **options
+    )
+
+
+@asynccontextmanager
+async def firestore_store(folder: Path, clock: VirtualClock) -> AsyncIterator[Store]:
+    calls = firestore_calls(time=GivenTime(clock))
+    store = FirestoreStore("", calls=calls)
+    try:
+        yield store
+    finally:
+        await store.close()
