@@ -42,6 +42,11 @@ def test_a_workspace_path_can_not_be_public_nor_a_bare_path_scoped() -> None:
         Route("GET", "/v1/things", nothing, Policy.READ, "Things")
 
 
+def test_a_route_that_begins_with_a_parameter_is_refused() -> None:
+    with pytest.raises(TypeError, match="begins with a parameter"):
+        RouteTable([Route("GET", "/v1/{thing}", nothing, Policy.PUBLIC, "Things")])
+
+
 def test_a_route_that_appears_twice_is_refused() -> None:
     route = Route("GET", "/v1/things", nothing, Policy.PUBLIC, "Things")
     with pytest.raises(TypeError, match="twice"):

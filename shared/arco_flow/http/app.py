@@ -72,6 +72,11 @@ class App:
             attempt = route is not None and route.policy is Policy.ATTEMPT
             return _finished(callback_error(error) if attempt else api_error(error))
 
+    @property
+    def least_body_bytes(self) -> int:
+        """A body that is no longer need not be asked about by `body_limit`."""
+        return self._table.least_body_bytes
+
     def body_limit(self, method: str, path: str) -> int:
         """Longest body, in bytes, of this request: what a server may read before it asks."""
         try:

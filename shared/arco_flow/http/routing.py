@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -141,17 +141,24 @@ class Route:
 
 
 class RouteTable:
-    """The routes, indexed by the number of their segments and their verb."""
+    """The routes, indexed by the number of their segments, their verb and their second segment,
+    which is literal: `tasks`, `workspaces`.
+
+    least_body_bytes: a body that is no longer is short enough for every route.
+    """
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
-        self._index: dict[tuple[int, str], list[Route]] = {}
+        self.least_body_bytes = min((route.body_bytes for route in self.routes), default=0)
+        self._index: dict[tuple[int, str, str], list[Route]] = {}
         taken: set[tuple[str, str]] = set()
         for route in self.routes:
             if (route.method, route.path) in taken:
                 raise TypeError(f"{route.method} {route.path} appears twice")
             taken.add((route.method, route.path))
-            self._index.setdefault((len(route.segments), route.verb), []).append(route)
+            if route.segments[1:2] and route.segments[1].startswith("{"):
+                raise TypeError(f"{route.path} begins with a parameter")
+            self._index.setdefault(_index_key(route.segments, route.verb), []).append(route)
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """The route of a request and its decoded path parameters.
@@ -164,7 +171,7 @@ class RouteTable:
         if colon:
             segments[-1] = last
         allowed: list[str] = []
-        for route in self._index.get((len(segments), verb if colon else ""), ()):
+        for route in self._index.get(_index_key(segments, verb if colon else ""), ()):
             params = route.match(segments)
             if params is None:
                 continue
@@ -174,6 +181,10 @@ class RouteTable:
         if allowed:
             raise MethodNotAllowed(method, allowed)
         raise NotFound("there is nothing at this path", fix="GET /v1/openapi.json lists the paths")
+
+
+def _index_key(segments: Sequence[str], verb: str) -> tuple[int, str, str]:
+    return len(segments), verb, segments[1] if len(segments) > 1 else ""
 
 
 def decode_segment(raw: str) -> str:

@@ -12,6 +12,7 @@ import asyncio
 import socket
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -239,9 +240,11 @@ class _Connection(asyncio.BufferedProtocol):
         return head
 
     def _expect_body(self, head: Head) -> None:
-        limit = self._server.app.body_limit(head.method, head.path)
-        if head.length > limit:
-            raise too_large(limit)
+        app = self._server.app
+        if head.length > app.least_body_bytes:
+            limit = app.body_limit(head.method, head.path)
+            if head.length > limit:
+                raise too_large(limit)
         self._head = head
         self.deadline = self._loop.time() + self._server.limits.body_seconds
         if head.expects_continue and not self._buffer:
@@ -291,16 +294,24 @@ class _Connection(asyncio.BufferedProtocol):
     def _write(self, response: Response, keep_alive: bool) -> None:
         if self._transport.is_closing():
             return
-        lines = [f"HTTP/1.1 {response.status} {_PHRASES.get(response.status, '')}"]
-        lines += [f"{name}: {_one_line(value)}" for name, value in response.headers]
-        lines += [
-            f"content-type: {response.content_type}",
-            f"content-length: {len(response.body)}",
-            f"connection: {'keep-alive' if keep_alive else 'close'}",
-        ]
-        head = "\r\n".join(lines).encode("latin-1", "replace")
-        date = b"\r\ndate: " + self._server.date
-        self._transport.write(b"".join((head, date, HEAD_END, response.body)))
+        head = _response_head(response.status, response.content_type, response.headers, keep_alive)
+        length = b"%d\r\ndate: " % len(response.body)
+        self._transport.write(b"".join((head, length, self._server.date, HEAD_END, response.body)))
+
+
+@lru_cache(maxsize=64)
+def _response_head(
+    status: int, content_type: str, headers: tuple[tuple[str, str], ...], keep_alive: bool
+) -> bytes:
+    """The head of an answer up to its length: a few of them are most of all answers."""
+    lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, '')}"]
+    lines += [f"{name}: {_one_line(value)}" for name, value in headers]
+    lines += [
+        f"content-type: {content_type}",
+        f"connection: {'keep-alive' if keep_alive else 'close'}",
+        "content-length: ",
+    ]
+    return "\r\n".join(lines).encode("latin-1", "replace")
 
 
 def _one_line(value: str) -> str:
