@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -22,6 +21,7 @@ from arco_flow.domain.tokens import AttemptClaims, sign_attempt_token
 from arco_flow.domain.wire import sha256_hex
 from arco_flow.engine.context import Engine
 from arco_flow.engine.objects import load_plan, load_run, put_immutable
+from arco_flow.engine.present import stamp
 
 INLINE_INPUT_BYTES = 64 * 1024
 """Above this an envelope's inputs travel as an object: a queue refuses tasks over 100 KiB."""
@@ -76,7 +76,7 @@ async def _envelope(
         heartbeat_timeout_sec=max(spec.timeouts.heartbeat_ms // 1000, 1),
         callback_base_url=engine.settings.callback_base_url,
         task_token=sign_attempt_token(engine.token_secret, claims, now_ms),
-        token_expires_at=_stamp(expires_ms),
+        token_expires_at=stamp(expires_ms),
         traceparent=run.traceparent,
         payload=msgspec.to_builtins(payload),
     )
@@ -128,8 +128,3 @@ async def _inputs(
     path = f"{entity.scope.prefix}plans/inputs/{sha256_hex(raw)}.json"
     await put_immutable(engine, path, raw)
     return {}, path
-
-
-def _stamp(time_ms: int) -> str:
-    text = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
