@@ -103,6 +103,25 @@ def test_no_report_without_a_token_of_ours(verb: str) -> None:
     assert attempt.plane.get(f"/runs/{attempt.run}")["taskCounts"] == {"DISPATCHED": 1}
 
 
+def test_a_token_that_was_good_is_refused_from_its_end_on() -> None:
+    attempt = Attempt()
+    token = attempt.signed(expires_ms=attempt.plane.clock.now_ms() + 60_000)
+    assert attempt.report("started", token=token).status == 200
+    attempt.plane.clock.advance(59_000)
+    assert attempt.report("heartbeat", token=token).status == 200
+    attempt.plane.clock.advance(1_000)
+    assert attempt.report("completed", token=token, **OUTPUT).status == 401
+
+
+def test_a_token_that_was_good_says_nothing_for_one_that_differs_by_a_character() -> None:
+    attempt = Attempt()
+    good = attempt.envelope.task_token
+    assert attempt.report("started").status == 200
+    for at in range(0, len(good), 7):
+        other = good[:at] + ("A" if good[at] != "A" else "B") + good[at + 1 :]
+        assert attempt.report("heartbeat", token=other).status == 401
+
+
 def test_a_token_speaks_for_its_own_attempt_and_no_other() -> None:
     attempt = Attempt()
     elsewhere = Attempt("shop.b")

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from arco_flow.domain.manifest import Manifest
 from arco_flow.domain.plan import PlanIndex
 from arco_flow.domain.run import Run
+from arco_flow.domain.tokens import AttemptClaims
 from arco_flow.engine.present import RunDetails
 from arco_flow.ports.clock import Clock
 from arco_flow.ports.objects import AsyncObjects
@@ -77,8 +78,9 @@ class Memory:
     details: what a run's ledger says, as far as it was read.
     settled: per entity, ids of effects that this instance has submitted, to be struck off the
     debt by the next commit. submitting: effects being submitted right now. woken: wake buckets
-    already asked for. folding: entities that a request is folding now: another one posts its
-    event instead of deciding the same batch only to lose the race.
+    already asked for. claims: by attempt token that was verified. folding: entities that a
+    request is folding now: another one posts its event instead of deciding the same batch only
+    to lose the race.
     """
 
     plans: Cache[PlanIndex] = field(default_factory=lambda: Cache(64))
@@ -88,6 +90,7 @@ class Memory:
     settled: dict[str, set[str]] = field(default_factory=dict)
     submitting: set[str] = field(default_factory=set)
     woken: Cache[int] = field(default_factory=lambda: Cache(1024))
+    claims: Cache[AttemptClaims] = field(default_factory=lambda: Cache(1024))
     folding: set[str] = field(default_factory=set)
 
 
