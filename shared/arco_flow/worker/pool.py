@@ -62,14 +62,16 @@ class WorkerPool:
         for _ in range(self._size):
             await self._spawn()
 
-    async def dispatch(self, envelope: bytes) -> int:
+    async def dispatch(self, envelope: bytes, parsed: DispatchEnvelope | None = None) -> int:
         """Run one attempt on a free worker; the status of its answer, when the attempt is over.
+
+        parsed: the envelope, from whoever has read it already.
 
         A process that dies on the way is reported to the plane under the attempt's token and
         replaced: that answers 200, too. Raises InvalidInput for what is no envelope, Unavailable
         when the pool closes.
         """
-        parsed = parse_envelope(envelope)
+        parsed = parsed or parse_envelope(envelope)
         worker = await self._acquire()
         # Shielded: when the caller gives up, the attempt goes on and the worker comes back.
         return await asyncio.shield(self._in_background(self._run(worker, parsed, envelope)))

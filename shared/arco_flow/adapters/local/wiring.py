@@ -175,7 +175,7 @@ class LocalPlane:
             await report_unstarted(envelope, self._name, problem)
             return
         pool = await self._pool_of(deployment)
-        status = await pool.dispatch(msgspec.json.encode(envelope))
+        status = await pool.dispatch(msgspec.json.encode(envelope), envelope)
         if status == 400:
             raise InvalidInput(f"the worker refused the envelope of {envelope.task_key}")
         if status >= 500:
