@@ -19,6 +19,7 @@ ENGINE_VARIABLES: Final = {
     "ARCO_FLOW_QUIET_MS": "quiet_ms",
     "ARCO_FLOW_MAX_IN_FLIGHT": "max_in_flight",
     "ARCO_FLOW_SWEEP_AFTER_MS": "sweep_after_ms",
+    "ARCO_FLOW_SWEEP_AGAIN_MS": "sweep_again_ms",
     "ARCO_FLOW_CANCEL_GRACE_MS": "cancel_grace_ms",
     "ARCO_FLOW_HEARTBEAT_INTERVAL_MS": "heartbeat_interval_ms",
     "ARCO_FLOW_TOKEN_TTL_MS": "token_ttl_ms",

@@ -1,0 +1,189 @@
+"""What Terraform makes of the functions' table, made by the Google clients: for emulators.
+
+The same queues, topics, subscriptions, bucket and jobs under the same names, so that the bundle on
+emulators is wired as the deployed one is. What exists already is left as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from arco_flow.adapters.gcp.functions_table import Function, FunctionsTable, Queue
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a plane is. endpoints: host:port of the emulators by service; storage is a URL."""
+
+    project: str
+    location: str
+    bucket: str
+    endpoints: Mapping[str, str]
+
+    @property
+    def parent(self) -> str:
+        """Resource name that queues and jobs are below."""
+        return f"projects/{self.project}/locations/{self.location}"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A push subscription, as the relay of the emulators takes it."""
+
+    name: str
+    topic: str
+    endpoint: str
+    service_account: str
+    audience: str
+    min_backoff_seconds: float
+    max_backoff_seconds: float
+    max_deliveries: int
+    ack_deadline_seconds: int
+    dead_letter_topic: str
+
+
+def account_email(project: str, identity: str) -> str:
+    """E-mail of the service account of an identity."""
+    return f"arco-{identity}@{project}.iam.gserviceaccount.com"
+
+
+def make_queues(place: Place, table: FunctionsTable) -> None:
+    """The queues of Cloud Tasks."""
+    import grpc
+    from google.api_core.exceptions import AlreadyExists
+    from google.cloud import tasks_v2
+    from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
+
+    channel = grpc.insecure_channel(place.endpoints["tasks"])
+    client = tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
+    for name, queue in table.queues.items():
+        try:
+            client.create_queue(parent=place.parent, queue=_queue(place, name, queue))
+        except AlreadyExists:
+            continue
+    channel.close()
+
+
+def _queue(place: Place, name: str, queue: Queue) -> Any:
+    from google.cloud import tasks_v2
+
+    return tasks_v2.Queue(
+        name=f"{place.parent}/queues/{name}",
+        rate_limits=tasks_v2.RateLimits(
+            max_dispatches_per_second=queue.per_second, max_concurrent_dispatches=queue.at_once
+        ),
+        retry_config=tasks_v2.RetryConfig(
+            max_attempts=queue.max_attempts or -1,
+            min_backoff=timedelta(seconds=queue.min_backoff_seconds),
+            max_backoff=timedelta(seconds=queue.max_backoff_seconds),
+        ),
+    )
+
+
+def make_jobs(place: Place, table: FunctionsTable, urls: Mapping[str, str]) -> None:
+    """The jobs of Cloud Scheduler: one per function that is triggered by a cron."""
+    import grpc
+    from google.api_core.exceptions import AlreadyExists
+    from google.cloud import scheduler_v1
+    from google.cloud.scheduler_v1.services.cloud_scheduler.transports import (
+        CloudSchedulerGrpcTransport,
+    )
+
+    channel = grpc.insecure_channel(place.endpoints["scheduler"])
+    client = scheduler_v1.CloudSchedulerClient(
+        transport=CloudSchedulerGrpcTransport(channel=channel)
+    )
+    for name, row in table.functions.items():
+        if row.trigger != "schedule":
+            continue
+        target = scheduler_v1.HttpTarget(
+            uri=urls[name] + "/",
+            http_method=scheduler_v1.HttpMethod.POST,
+            oidc_token=scheduler_v1.OidcToken(
+                service_account_email=account_email(place.project, row.callers[0]),
+                audience=urls[name],
+            ),
+        )
+        job = scheduler_v1.Job(
+            name=f"{place.parent}/jobs/{name}",
+            schedule=row.cron,
+            time_zone="Etc/UTC",
+            http_target=target,
+            attempt_deadline=timedelta(seconds=row.timeout_seconds),
+        )
+        try:
+            client.create_job(parent=place.parent, job=job)
+        except AlreadyExists:
+            continue
+    channel.close()
+
+
+def make_topics(place: Place, table: FunctionsTable) -> None:
+    """The topics, and the subscription that dead letters can be looked at by."""
+    import grpc
+    from google.api_core.exceptions import AlreadyExists
+    from google.pubsub_v1 import PublisherClient, SubscriberClient
+    from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+    from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+    channel = grpc.insecure_channel(place.endpoints["pubsub"])
+    publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+    subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+    for name in table.topics:
+        topic = f"projects/{place.project}/topics/{name}"
+        try:
+            publisher.create_topic(name=topic)
+        except AlreadyExists:
+            continue
+        if name == "dead-letters":
+            inspect = f"projects/{place.project}/subscriptions/{name}-inspect"
+            subscriber.create_subscription(name=inspect, topic=topic)
+    channel.close()
+
+
+def subscriptions_of(
+    place: Place, table: FunctionsTable, urls: Mapping[str, str]
+) -> list[Subscription]:
+    """The push subscriptions: one per function that is triggered by a topic."""
+    return [
+        _subscription(place, name, row, urls[name])
+        for name, row in table.functions.items()
+        if row.trigger == "pubsub"
+    ]
+
+
+def _subscription(place: Place, name: str, row: Function, url: str) -> Subscription:
+    return Subscription(
+        name=name,
+        topic=row.topic,
+        endpoint=url + "/",
+        service_account=account_email(place.project, row.callers[0]),
+        audience=url,
+        min_backoff_seconds=row.retry.min_backoff_seconds,
+        max_backoff_seconds=row.retry.max_backoff_seconds,
+        max_deliveries=row.retry.max_deliveries,
+        ack_deadline_seconds=min(row.timeout_seconds, 600),
+        dead_letter_topic="dead-letters",
+    )
+
+
+def make_bucket(place: Place) -> None:
+    """The bucket; by one request, because the client would ask for credentials."""
+    body = json.dumps({"name": place.bucket}).encode()
+    request = urllib.request.Request(  # noqa: S310 - the emulator's own address
+        f"{place.endpoints['storage']}/storage/v1/b?project={place.project}",
+        data=body,
+        headers={"content-type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10):  # noqa: S310
+            return
+    except urllib.error.HTTPError as error:
+        if error.code != 409:
+            raise
