@@ -13,10 +13,12 @@ from arco_flow.domain.ids import Entity, asset_entity, run_entity
 from arco_flow.domain.manifest import Manifest, TimeoutsSpec
 from arco_flow.domain.run import decode_run
 from arco_flow.engine.cancel_run import cancel_run
+from arco_flow.engine.context import Settings
 from arco_flow.engine.dispatch import dispatch
-from arco_flow.engine.mailbox import record_all
+from arco_flow.engine.mailbox import Folded, fold, record_all
 from arco_flow.engine.timer_ingest import ingest_timer
 from engine.invariants import check, history_of
+from engine.meanwhile import Meanwhile
 from engine.shapes import manifest_of
 from engine.workers import Worker, silent, survive
 from engine.world import SCOPE, SECONDS, Instance, World
@@ -153,23 +155,6 @@ def promotions(asset: Entity, batch: int) -> list[Event]:
 # -- races within one call ---------------------------------------------------------------------
 
 
-class Meanwhile(Faults):
-    """Lets something else happen in the middle of the next call of a site."""
-
-    def __init__(self) -> None:
-        self.site = ""
-        self.work: Callable[[], Awaitable[object]] | None = None
-
-    def during(self, site: str, work: Callable[[], Awaitable[object]]) -> None:
-        self.site, self.work = site, work
-
-    async def pause(self, site: str) -> None:
-        work = self.work
-        if site == self.site and work is not None:
-            self.work = None
-            await work()
-
-
 def by_another_process(world: World, worker: Worker) -> Callable[[], Awaitable[object]]:
     """The worker's result, taken by a process that nobody else is talking to."""
 
@@ -204,6 +189,67 @@ async def test_a_heartbeat_that_replaces_the_one_being_folded_is_not_lost() -> N
     await world.run_for(6 * SECONDS)
     view = await world.view(run.run_id)
     assert view.state == "RUNNING", "thirteen seconds after the first, six after the last"
+
+
+async def test_a_silence_is_judged_as_of_before_the_inbox_was_listed() -> None:
+    """Whoever is heard while the fold stands still after its listing is not overlooked."""
+    meanwhile = Meanwhile()
+    world = World(faults=meanwhile)
+    await world.deploy(manifest_of({"a": []}, timeouts=TimeoutsSpec(heartbeat_ms=10_000)))
+    run = await world.request()
+    await world.tasks.run_due()
+    entity = str(run_entity(SCOPE, run.run_id))
+    worker = Worker(world, world.envelopes[0])
+    await worker.started()
+    await world.run_for(2 * SECONDS)
+    world.clock.advance(6 * SECONDS)
+
+    async def standstill() -> None:
+        world.clock.advance(1 * SECONDS)
+        await worker.heartbeat()
+        world.clock.advance(4 * SECONDS)
+
+    meanwhile.before_the_answer_of("store.inbox", standstill)
+    generation = decode_run((await world.store.load(entity)).state).timer_generation
+    await ingest_timer(world.engine, entity, generation)
+    assert meanwhile.work is None
+    view = await world.view(run.run_id)
+    assert view.tasks[0].state == "RUNNING", "thirteen seconds after the start, four after a sign"
+
+
+async def test_what_is_posted_is_folded_within_its_bucket() -> None:
+    world = World(settings=Settings(quiet_ms=60_000, wake_ms=1000, skew_ms=100))
+    await world.deploy(manifest_of({"a": []}))
+    run = await world.request()
+    await world.tasks.run_due()
+    await Worker(world, world.envelopes[0]).started()
+    assert (await world.view(run.run_id)).tasks[0].state == "DISPATCHED"
+    await world.run_for(1100)
+    assert (await world.view(run.run_id)).tasks[0].state == "RUNNING"
+
+
+async def test_a_fold_that_lost_a_race_is_made_again_in_the_next_bucket() -> None:
+    meanwhile = Meanwhile()
+    world = World(faults=meanwhile)
+    await world.deploy(manifest_of({"a": [], "b": []}))
+    run = await world.request()
+    await world.tasks.run_due()
+    first, second = (Worker(world, envelope) for envelope in world.envelopes)
+    entity = run_entity(SCOPE, run.run_id)
+    await first.started()
+    await world.run_for(2 * SECONDS)
+    await first.heartbeat()
+    world.clock.advance(5 * SECONDS)
+
+    async def another_and_a_sign_of_life() -> None:
+        await by_another_process(world, second)()
+        await first.heartbeat()
+
+    meanwhile.during("store.commit", another_and_a_sign_of_life)
+    assert await fold(world.engine, entity) is Folded.CONTENDED
+    assert len(await world.store.inbox(str(entity), 10)) == 1, "a sign of life wakes nobody"
+    await world.run_for(1100)
+    assert await world.store.inbox(str(entity), 10) == []
 
 
 async def test_a_report_folded_inline_that_loses_a_race_is_posted_and_not_lost() -> None:

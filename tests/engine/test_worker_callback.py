@@ -20,6 +20,7 @@ from arco_flow.domain.errors import (
 from arco_flow.domain.events import (
     CallbackDuplicated,
     Event,
+    RunCancelRequested,
     TaskFinished,
     TaskHeartbeat,
     TaskStarted,
@@ -36,6 +37,7 @@ from arco_flow.engine.dispatch import dispatch
 from arco_flow.engine.mailbox import record
 from arco_flow.engine.worker_callback import record_callback
 from engine.invariants import check, history_of
+from engine.meanwhile import Meanwhile
 from engine.shapes import manifest_of
 from engine.workers import Worker
 from engine.world import RIVAL, SCOPE, SECONDS, World
@@ -136,6 +138,51 @@ async def test_a_loser_with_the_same_result_does_not_swallow_that_of_the_winner(
     await attempt.fold()
     assert (await attempt.task()).state == "SUCCEEDED"
     assert (await attempt.task()).worker_id == "w1"
+
+
+async def test_a_claim_that_is_folded_meanwhile_is_seen() -> None:
+    """It leaves no item behind that the second worker's claim could meet."""
+    meanwhile = Meanwhile()
+    attempt = await dispatched(world={"faults": meanwhile})
+
+    async def the_first_claims() -> None:
+        await attempt.first.started()
+        await attempt.fold()
+
+    meanwhile.during("store.post", the_first_claims)
+    await refused(Conflict, "attempt_already_claimed", attempt.second.started())
+    await attempt.fold()
+    assert await attempt.recorded(TaskStarted) == [
+        ("applied", ""),
+        ("ignored", "claimed by worker w1"),
+    ]
+
+
+async def cancel_waits(attempt: Attempt) -> None:
+    """A cancel is in the inbox, and its wake does not come."""
+    entity = run_entity(SCOPE, attempt.run_id)
+    data = RunCancelRequested("enough")
+    event = Event(f"cancel:{attempt.run_id}", attempt.world.now_ms, str(entity), data, "user:me")
+    await attempt.world.store.post(str(entity), event.id, encode_event(event))
+    attempt.world.clock.advance(5 * SECONDS)
+
+
+async def test_an_end_folded_together_with_a_cancel_is_told_so() -> None:
+    attempt = await running()
+    await cancel_waits(attempt)
+    answer = await attempt.first.completed("SUCCEEDED")
+    assert answer.final_state == "CANCELLED"
+    assert (await attempt.task()).state == "CANCELLED"
+    assert (await attempt.first.completed("SUCCEEDED")).final_state == "CANCELLED"
+
+
+async def test_an_end_that_nobody_claimed_is_refused_when_a_cancel_came_before_it() -> None:
+    attempt = await dispatched()
+    await cancel_waits(attempt)
+    await refused(Conflict, "task_already_terminal", attempt.first.completed("SUCCEEDED"))
+    assert (await attempt.task()).state == "CANCELLED"
+    (recorded,) = await attempt.recorded(TaskFinished)
+    assert recorded[0] == "ignored"
 
 
 async def test_a_timer_waits_for_a_sign_of_life_beyond_the_first_page_of_the_inbox() -> None:
