@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -47,22 +47,20 @@ class _Task:
     route: str
     body: bytes
     at_ms: int
+    key: tuple[str, str]
     attempt: int = 1
     running: int = 0
     is_void: bool = False
 
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.queue.name, self.name
-
 
 @dataclass(slots=True, eq=False)
 class _Run:
-    """A delivery on its way. is_void: its outcome is known, or its deadline has passed."""
+    """A delivery on its way. is_over: its outcome is known, or its deadline has passed."""
 
     task: _Task
     due_ms: int
-    is_void: bool = False
+    deadline_ms: int
+    is_over: bool = False
 
 
 def punctual(_queue: str, _name: str, at_ms: int) -> tuple[int]:
@@ -103,8 +101,9 @@ class MemoryTasks:
         self._window_ms = window_ms
         self._handlers: dict[str, Handler] = {}
         self._queues: dict[str, _Queue] = {}
-        # Deliveries to make, and deadlines of deliveries on their way.
-        self._heap: list[tuple[int, int, _Task | _Run]] = []
+        self._heap: list[tuple[int, int, _Task]] = []
+        # Deliveries on their way, per length of their deadline: the first is the next to expire.
+        self._limited: dict[int, OrderedDict[_Run, None]] = {}
         self._sequence = 0
         self._pending: dict[tuple[str, str], _Task] = {}
         self._done_ms: dict[tuple[str, str], int] = {}
@@ -162,8 +161,13 @@ class MemoryTasks:
         handler of its queue is due when that one ends."""
         heap = self._heap
         while heap and heap[0][2].is_void:
-            self._refill(heapq.heappop(heap)[2])
-        return heap[0][0] if heap else None
+            self._refill(heapq.heappop(heap)[2].queue)
+        next_ms = heap[0][0] if heap else None
+        for runs in self._limited.values():
+            if runs:
+                deadline_ms = next(iter(runs)).deadline_ms
+                next_ms = deadline_ms if next_ms is None else min(next_ms, deadline_ms)
+        return next_ms
 
     def take_due(self) -> list[Coroutine[Any, Any, None]]:
         """Take every delivery that is due and that its queue has room for.
@@ -202,7 +206,7 @@ class MemoryTasks:
         is_recent = done_ms is not None and done_ms >= now - self._window_ms
         if is_recent or key in self._pending:
             return False
-        task = _Task(self._queue(new.queue), new.name, new.route, new.body, new.at_ms or now)
+        task = _Task(self._queue(new.queue), new.name, new.route, new.body, new.at_ms or now, key)
         self._pending[key] = task
         if task.queue.lanes is not None:
             task.queue.lanes.add(task.name, task.body)
@@ -216,51 +220,63 @@ class MemoryTasks:
             queue = self._queues[name] = _Queue(name, self._settings.get(name, self._default))
         return queue
 
-    def _push(self, at_ms: int, item: _Task | _Run) -> None:
+    def _push(self, at_ms: int, task: _Task) -> None:
         self._sequence += 1
-        heapq.heappush(self._heap, (at_ms, self._sequence, item))
+        heapq.heappush(self._heap, (at_ms, self._sequence, task))
 
     def _take(self) -> Coroutine[Any, Any, None] | None:
-        """The next delivery that can start now; deadlines that come before it are over."""
-        now = self._clock.now_ms()
-        while (next_ms := self.next_ms()) is not None and next_ms <= now:
-            at_ms, sequence, item = heapq.heappop(self._heap)
-            if isinstance(item, _Run):
-                self._close(item)
-                self._retry(item.task)
-            elif item.queue.lanes is not None and not item.queue.lanes.may_go(item.name):
+        """The next delivery that can start now."""
+        now, heap = self._clock.now_ms(), self._heap
+        self._expire(now)
+        while heap and heap[0][0] <= now:
+            entry = heapq.heappop(heap)
+            task, queue = entry[2], entry[2].queue
+            if task.is_void:
+                self._refill(queue)
+            elif queue.lanes is not None and not queue.lanes.may_go(task.name):
                 continue  # it comes back when the one before it is over
-            elif item.queue.running >= item.queue.settings.max_concurrent:
-                heapq.heappush(item.queue.waiting, (at_ms, sequence, item))
+            elif queue.running >= queue.settings.max_concurrent:
+                heapq.heappush(queue.waiting, entry)
             else:
-                return self._deliver(self._open(item, at_ms, now))
+                return self._deliver(self._open(task, entry[0], now))
         return None
 
+    def _expire(self, now_ms: int) -> None:
+        """What is over its deadline has failed, though its handler may go on."""
+        for runs in self._limited.values():
+            while runs and (run := next(iter(runs))).deadline_ms <= now_ms:
+                self._close(run)
+                self._retry(run.task)
+
     def _open(self, task: _Task, due_ms: int, now_ms: int) -> _Run:
-        run = _Run(task, due_ms)
+        limit_ms = task.queue.settings.dispatch_deadline_ms
+        run = _Run(task, due_ms, now_ms + limit_ms if limit_ms else 0)
         task.running += 1
         task.queue.running += 1
-        deadline_ms = task.queue.settings.dispatch_deadline_ms
-        if deadline_ms:
-            self._push(now_ms + deadline_ms, run)
+        if limit_ms:
+            runs = self._limited.get(limit_ms)
+            if runs is None:
+                runs = self._limited[limit_ms] = OrderedDict()
+            runs[run] = None
         return run
 
     def _close(self, run: _Run) -> bool:
         """The delivery is over for the queue; False when it was already."""
-        if run.is_void:
+        if run.is_over:
             return False
-        run.is_void = True
+        run.is_over = True
+        queue = run.task.queue
+        if run.deadline_ms:
+            del self._limited[queue.settings.dispatch_deadline_ms][run]
         run.task.running -= 1
-        run.task.queue.running -= 1
-        self._refill(run.task)
+        queue.running -= 1
+        self._refill(queue)
         return True
 
-    def _refill(self, item: _Task | _Run) -> None:
+    def _refill(self, queue: _Queue) -> None:
         """Bring back one delivery of the queue that waited for room, when there is some."""
-        if isinstance(item, _Task):
-            queue = item.queue
-            if queue.waiting and queue.running < queue.settings.max_concurrent:
-                heapq.heappush(self._heap, heapq.heappop(queue.waiting))
+        if queue.waiting and queue.running < queue.settings.max_concurrent:
+            heapq.heappush(self._heap, heapq.heappop(queue.waiting))
 
     async def _deliver(self, run: _Run) -> None:
         task = run.task
