@@ -69,8 +69,6 @@ def downstream_of(
     ctx: PartitionContext,
 ) -> PartitionSet:
     """Which existing downstream partitions read any of the upstream partitions `keys`."""
-    if downstream is None:
-        return PartitionSet.all(None, ctx)
     found = PartitionSet.of(None, [""]) if upstream is None else _as_set(upstream, keys, ctx)
     if not found:
         return PartitionSet.empty(downstream)
@@ -96,13 +94,14 @@ def _up(
 ) -> MappedKeys:  # fmt: skip
     downstream = keys.definition
     kind = mapping.kind
-    if kind == "all" or downstream is None:
-        return MappedKeys(PartitionSet.all(upstream, ctx))
+    # The first two choose without a look at what reads them, which may have no partitions.
     if kind == "last":
         last = upstream.last(ctx)
         return MappedKeys(PartitionSet.of(upstream, [] if last is None else [last]))
     if kind == "specific":
         return _split(upstream, mapping.keys, ctx)
+    if kind == "all" or downstream is None:
+        return MappedKeys(PartitionSet.all(upstream, ctx))
     if kind == "static":
         found = (up for up, down in mapping.table if any(key in keys for key in down))
         return _split(upstream, found, ctx)
@@ -114,17 +113,17 @@ def _up(
 
 
 def _down(
-    mapping: PartitionMapping, keys: PartitionSet, downstream: PartitionsDefinition,
+    mapping: PartitionMapping, keys: PartitionSet, downstream: PartitionsDefinition | None,
     ctx: PartitionContext,
 ) -> PartitionSet:  # fmt: skip
     upstream = keys.definition
     kind = mapping.kind
-    if kind == "all" or upstream is None:
-        return PartitionSet.all(downstream, ctx)
-    if kind in ("last", "specific"):
+    if kind in ("last", "specific") and upstream is not None:
         read = [upstream.last(ctx)] if kind == "last" else mapping.keys
         hit = any(key in keys for key in read)
         return PartitionSet.all(downstream, ctx) if hit else PartitionSet.empty(downstream)
+    if kind == "all" or upstream is None or downstream is None:
+        return PartitionSet.all(downstream, ctx)
     if kind == "static":
         found = (key for up, down in mapping.table if up in keys for key in down)
         return _split(downstream, found, ctx).existing
