@@ -92,6 +92,10 @@ class Issuer:
             self._held[email, audience] = (token, now + LIFETIME_SECONDS / 2)
         return token
 
+    def access_token(self, email: str) -> str:
+        """An opaque OAuth access token that names its account and opens nothing."""
+        return f"ya29.emulated.{_subject(email)}"
+
     def certs(self) -> dict[str, str]:
         """Key id to certificate (PEM), as https://www.googleapis.com/oauth2/v1/certs answers."""
         return {self.key_id: self._certificate}

@@ -5,6 +5,8 @@ import threading
 
 import pytest
 
+from emulators.targets import Target
+
 
 class Loop:
     """An event loop in a thread, in which servers answer while a test calls them."""
@@ -59,3 +61,15 @@ def loop():
     running = Loop()
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session")
+def target():
+    running = Target()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def inbox(target):
+    return target.inbox()
