@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 from collections.abc import Iterator
 
 from arco_flow.adapters.delivery import QueueSettings
@@ -11,15 +12,35 @@ from arco_flow.adapters.local.task_table import PendingTask
 
 
 class _Queue:
-    """One queue: its waiting tasks by time, and how many of its handlers run."""
+    """One queue: its waiting tasks by time, how many of its handlers run, and when those that
+    have a deadline are over it, the first of them in front."""
 
-    __slots__ = ("heap", "lanes", "running", "settings")
+    __slots__ = ("deadlines", "heap", "lanes", "running", "settings")
 
     def __init__(self, settings: QueueSettings) -> None:
         self.settings = settings
         self.heap: list[tuple[int, int, PendingTask]] = []
         self.running = 0
+        self.deadlines: OrderedDict[PendingTask, int] = OrderedDict()
         self.lanes: Lanes | None = None
+
+    def start(self, task: PendingTask, now_ms: int) -> None:
+        """A handler of it runs from here on."""
+        task.is_running = True
+        task.run += 1
+        self.running += 1
+        if self.settings.dispatch_deadline_ms:
+            self.deadlines[task] = now_ms + self.settings.dispatch_deadline_ms
+
+    def stop(self, task: PendingTask) -> None:
+        """It does not count as running any more."""
+        task.is_running = False
+        self.running -= 1
+        self.deadlines.pop(task, None)
+
+    def next_deadline(self) -> int | None:
+        """When the first handler is over its deadline; None without one."""
+        return next(iter(self.deadlines.values())) if self.deadlines else None
 
 
 class Agenda:
@@ -30,7 +51,6 @@ class Agenda:
         self._default = default
         self._queues: dict[str, _Queue] = {}
         self._tasks: dict[tuple[str, str], PendingTask] = {}
-        self._deadlines: list[tuple[int, int, PendingTask, int]] = []
         self._sequence = 0
 
     def __len__(self) -> int:
@@ -60,8 +80,7 @@ class Agenda:
         self._tasks[task.key] = task
         queue = self._queue(task.queue)
         if task.is_running:
-            task.is_running = False
-            queue.running -= 1
+            queue.stop(task)
         elif queue.lanes is not None:
             queue.lanes.add(task.name, task.body)
         self._push(queue, task)
@@ -69,13 +88,12 @@ class Agenda:
     def remove(self, task: PendingTask) -> None:
         """The task is done, dead or deleted."""
         self._tasks.pop(task.key, None)
+        queue = self._queue(task.queue)
         if task.is_running:
-            task.is_running = False
-            self._queue(task.queue).running -= 1
-        lanes = self._queue(task.queue).lanes
-        following = lanes.remove(task.name) if lanes is not None else None
+            queue.stop(task)
+        following = queue.lanes.remove(task.name) if queue.lanes is not None else None
         if following is not None:
-            self._push(self._queue(task.queue), self._tasks[task.queue, following])
+            self._push(queue, self._tasks[task.queue, following])
 
     def take_due(self, now_ms: int) -> Iterator[PendingTask]:
         """Tasks that are due and that their queues have room for; they run from here on."""
@@ -87,27 +105,27 @@ class Agenda:
                 task = heapq.heappop(queue.heap)[2]
                 if queue.lanes is not None and not queue.lanes.may_go(task.name):
                     continue  # it comes back when the one before it is over
-                task.is_running = True
-                task.run += 1
-                queue.running += 1
-                self._limit(task, now_ms + queue.settings.dispatch_deadline_ms, now_ms)
+                queue.start(task, now_ms)
                 yield task
 
     def take_expired(self, now_ms: int) -> list[PendingTask]:
         """Tasks whose delivery is over its deadline: what it answers from here on is late. They
         count as running until they are added again."""
         expired = []
-        while (next_ms := self._next_deadline()) is not None and next_ms <= now_ms:
-            task = heapq.heappop(self._deadlines)[2]
-            task.run += 1
-            expired.append(task)
+        for queue in self._queues.values():
+            while (next_ms := queue.next_deadline()) is not None and next_ms <= now_ms:
+                task = queue.deadlines.popitem(last=False)[0]
+                task.run += 1
+                expired.append(task)
         return expired
 
     def next_ms(self) -> int | None:
         """When the next task of a queue that has room, or a deadline is due; None without any."""
-        deadline_ms = self._next_deadline()
-        times = [] if deadline_ms is None else [deadline_ms]
+        times = []
         for queue in self._queues.values():
+            deadline_ms = queue.next_deadline()
+            if deadline_ms is not None:
+                times.append(deadline_ms)
             self._drop_removed(queue)
             if queue.heap and queue.running < queue.settings.max_concurrent:
                 times.append(queue.heap[0][0])
@@ -116,20 +134,6 @@ class Agenda:
     def _push(self, queue: _Queue, task: PendingTask) -> None:
         self._sequence += 1
         heapq.heappush(queue.heap, (task.at_ms, self._sequence, task))
-
-    def _limit(self, task: PendingTask, deadline_ms: int, now_ms: int) -> None:
-        if deadline_ms > now_ms:
-            self._sequence += 1
-            heapq.heappush(self._deadlines, (deadline_ms, self._sequence, task, task.run))
-
-    def _next_deadline(self) -> int | None:
-        # Most deliveries are over long before: what is left of those is dropped as it comes up.
-        deadlines = self._deadlines
-        while deadlines and not (
-            deadlines[0][2].is_running and deadlines[0][2].run == deadlines[0][3]
-        ):
-            heapq.heappop(deadlines)
-        return deadlines[0][0] if deadlines else None
 
     def _drop_removed(self, queue: _Queue) -> None:
         # A deleted task stays in the heap until it comes up: searching for it would cost more.
