@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import resource
+import shutil
 import signal
 
 import pytest
@@ -115,6 +116,19 @@ def test_the_root_itself_may_be_a_link(tmp_path, outside):
     objects.put_if_absent("a/b", b"x")
     assert objects.get("a/b").data == b"x"
     assert (outside / "a" / "b").read_bytes() == b"x"
+
+
+def test_more_folders_than_are_kept_open_are_found_in_any_order(objects, tmp_path):
+    keys = [f"tenants/t/workspaces/w/assets/a{number}/p/x" for number in range(100)]
+    for key in keys:
+        assert objects.put_if_absent(key, key.encode())
+    for key in (*keys, *reversed(keys)):
+        assert objects.get(key).data == key.encode()
+    assert len(os.listdir("/dev/fd")) < 100
+    (tmp_path / "objects" / "tenants").rename(tmp_path / "gone")
+    shutil.rmtree(tmp_path / "gone")
+    assert objects.get(keys[-1]) is None
+    assert objects.put_if_absent(keys[-1], b"new")
 
 
 def test_people_find_their_data_under_its_key(objects, tmp_path):

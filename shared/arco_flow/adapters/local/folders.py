@@ -6,27 +6,25 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 
 from arco_flow.domain.errors import Conflict, Unavailable
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-@contextmanager
-def opened_root(path: str) -> Iterator[int]:
+def open_root(path: str) -> int:
     """A descriptor of a folder that is there and, itself, no symbolic link."""
-    fd = os.open(path, _DIRECTORY | os.O_NOFOLLOW)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    return os.open(path, _DIRECTORY | os.O_NOFOLLOW)
 
 
 TRUNK_SEGMENTS = 6
 """Segments whose folder is kept open: `tenants/T/workspaces/W/assets/KEY`, and as far for logs
 and plans. What is below differs with every partition and attempt."""
+
+_STEM_SEGMENTS = TRUNK_SEGMENTS - 1
+"""Where the way to a trunk begins that is not kept: there may be more assets than are."""
 
 _TRUNKS_KEPT = 32
 
@@ -43,23 +41,37 @@ class Trunks:
         self._kept: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    @contextmanager
-    def open(self, folder: str, *, create: bool) -> Iterator[int | None]:
-        """As `opened_folder`."""
+    def open(self, folder: str, *, create: bool) -> int | None:
+        """A descriptor of `root/folder` for the caller to close; None when there is none.
+
+        Folders are made when `create`, and then a file among the segments is a Conflict. The root
+        itself may be a link, nothing below it may: Unavailable.
+        """
         segments = folder.split("/") if folder else []
-        trunk = "/".join(segments[:TRUNK_SEGMENTS])
-        fd = self._borrow(trunk)
+        make_for = folder if create else None
+        return self._open(segments, TRUNK_SEGMENTS, make_for)
+
+    def _open(self, segments: Sequence[str], depth: int, make_for: str | None) -> int | None:
+        kept = "/".join(segments[:depth])
+        fd = self._borrow(kept)
         if fd is None:
-            with opened_folder(self._root, trunk, create=create) as opened:
-                fd = None if opened is None else os.dup(opened)
-            if fd is None:
-                yield None
-                return
+            if depth > _STEM_SEGMENTS:
+                fd = self._open(segments[:depth], _STEM_SEGMENTS, make_for)
+            else:
+                fd = self._from_root(segments[:depth], make_for)
+        if fd is None:
+            return None
         try:
-            with _opened_below(fd, segments[TRUNK_SEGMENTS:], folder, create=create) as below:
-                yield below
+            return _walk(fd, segments[depth:], make_for)
         finally:
-            self._give_back(trunk, fd)
+            self._give_back(kept, fd)
+
+    def _from_root(self, segments: Sequence[str], make_for: str | None) -> int | None:
+        root = os.open(self._root, _DIRECTORY)
+        try:
+            return _walk(root, segments, make_for)
+        finally:
+            os.close(root)
 
     def close(self) -> None:
         """Close what is kept."""
@@ -88,46 +100,22 @@ class Trunks:
         os.close(spare)
 
 
-@contextmanager
-def _opened_below(
-    trunk: int, segments: Sequence[str], folder: str, *, create: bool
-) -> Iterator[int | None]:
-    fd: int | None = os.dup(trunk) if not segments else trunk
-    try:
-        for segment in segments:
-            assert fd is not None
-            below = _descend_or_create(fd, segment, folder) if create else descend(fd, segment)
-            if fd != trunk:
+def _walk(start: int, segments: Sequence[str], make_for: str | None) -> int | None:
+    """A new descriptor of the folder that lies these segments below `start`, taken one at a time;
+    None when there is none. make_for: make what is missing, for this folder."""
+    fd = start
+    for segment in segments:
+        try:
+            below = descend(fd, segment)
+            if below is None and make_for is not None:
+                below = _create(fd, segment, make_for)
+        finally:
+            if fd != start:
                 os.close(fd)
-            fd = below
-            if fd is None:
-                break
-        yield fd
-    finally:
-        if fd is not None and fd != trunk:
-            os.close(fd)
-
-
-@contextmanager
-def opened_folder(root: str, folder: str, *, create: bool) -> Iterator[int | None]:
-    """A descriptor of `root/folder`, opened one segment at a time; None when there is none.
-
-    Folders are made when `create`, and then a file among the segments is a Conflict. The root
-    itself may be a link, nothing below it may: Unavailable.
-    """
-    fd: int | None = os.open(root, _DIRECTORY)
-    try:
-        for segment in folder.split("/") if folder else ():
-            assert fd is not None
-            below = _descend_or_create(fd, segment, folder) if create else descend(fd, segment)
-            os.close(fd)
-            fd = below
-            if fd is None:
-                break
-        yield fd
-    finally:
-        if fd is not None:
-            os.close(fd)
+        if below is None:
+            return None
+        fd = below
+    return os.dup(start) if fd == start else fd
 
 
 def descend(fd: int, segment: str) -> int | None:
@@ -157,10 +145,7 @@ def refuse_link(fd: int, name: str) -> None:
         )
 
 
-def _descend_or_create(fd: int, segment: str, folder: str) -> int:
-    below = descend(fd, segment)
-    if below is not None:
-        return below
+def _create(fd: int, segment: str, folder: str) -> int:
     # Another process may have made it just now, or it is a file: the next look tells.
     with suppress(FileExistsError):
         os.mkdir(segment, dir_fd=fd)

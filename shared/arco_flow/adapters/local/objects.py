@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from arco_flow.adapters.local.failures import files_unavailable
-from arco_flow.adapters.local.folders import Trunks, descend, opened_root, refuse_link
-from arco_flow.adapters.local.staging import clear_staging, staged, staged_file
+from arco_flow.adapters.local.folders import Trunks, descend, open_root, refuse_link
+from arco_flow.adapters.local.staging import clear_staging, stage, staged_file, unstage
 from arco_flow.adapters.object_keys import object_key, object_prefix
 from arco_flow.domain.errors import Conflict, InvalidInput
 from arco_flow.ports.objects import ObjectMeta, StoredObject
@@ -19,6 +19,7 @@ from arco_flow.ports.objects import ObjectMeta, StoredObject
 _STAGING = ".staging"
 # Not blocking: a pipe that somebody left in the folder must not hold a reader.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_LOCK = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
 
 class LocalObjects:
@@ -61,9 +62,7 @@ class LocalObjects:
             file = None if fd is None else _open(fd, name)
             if file is None:
                 return None
-            generation = os.fstat(file).st_mtime_ns
-            with os.fdopen(file, "rb", buffering=0) as opened:
-                return StoredObject(opened.read(), generation)
+            return _read(file)
 
     def put_if_absent(self, key: str, data: bytes) -> int | None:
         """See Objects."""
@@ -73,21 +72,28 @@ class LocalObjects:
             self._staging(key) as staging,
         ):
             assert fd is not None
-            with staged(staging, data) as (temporary, generation):
+            temporary, generation = stage(staging, data)
+            try:
                 return generation if _link(staging, temporary, fd, name, key) else None
+            finally:
+                unstage(staging, temporary)
 
     def put_if_generation(self, key: str, data: bytes, generation: int) -> int | None:
         """See Objects."""
         key, folder, name = _split(key)
         with (
-            self._locked(key) as staging,
+            self._staging(key, locked=True) as staging,
             self._folder(folder, key) as fd,
         ):
             if fd is None or _generation(fd, name) != generation:
                 return None
-            with staged(staging, data, after_ns=generation) as (temporary, grown):
+            temporary, grown = stage(staging, data, after_ns=generation)
+            try:
                 os.replace(temporary, name, src_dir_fd=staging, dst_dir_fd=fd)
-                return grown
+            except BaseException:
+                unstage(staging, temporary)
+                raise
+            return grown
 
     def put_file_if_absent(self, key: str, path: str) -> int | None:
         """See Objects. The file is gone when it became the object, else left alone.
@@ -128,7 +134,7 @@ class LocalObjects:
     def delete(self, key: str) -> bool:
         """See Objects."""
         key, folder, name = _split(key)
-        with self._locked(key), self._folder(folder, key) as fd:
+        with self._staging(key, locked=True), self._folder(folder, key) as fd:
             if fd is None or _generation(fd, name) is None:
                 return False
             os.unlink(name, dir_fd=fd)
@@ -144,30 +150,31 @@ class LocalObjects:
 
     @contextmanager
     def _folder(self, folder: str, key: str, *, create: bool = False) -> Iterator[int | None]:
+        fd: int | None = None
         try:
-            with self._trunks.open(folder, create=create) as fd:
-                yield fd
+            fd = self._trunks.open(folder, create=create)
+            yield fd
         except OSError as error:
             raise files_unavailable(error, os.path.join(self._root, key)) from error
+        finally:
+            if fd is not None:
+                os.close(fd)
 
     @contextmanager
-    def _staging(self, key: str) -> Iterator[int]:
+    def _staging(self, key: str, *, locked: bool = False) -> Iterator[int]:
+        """The staging folder. locked: while no other thread or process overwrites or deletes."""
+        opened: list[int] = []
         try:
-            with opened_root(os.path.join(self._root, _STAGING)) as fd:
-                yield fd
+            opened.append(open_root(os.path.join(self._root, _STAGING)))
+            if locked:
+                opened.append(os.open("lock", _LOCK, 0o644, dir_fd=opened[0]))
+                fcntl.flock(opened[1], fcntl.LOCK_EX)
+            yield opened[0]
         except OSError as error:
             raise files_unavailable(error, os.path.join(self._root, key)) from error
-
-    @contextmanager
-    def _locked(self, key: str) -> Iterator[int]:
-        """The staging folder, while no other thread or process overwrites or deletes."""
-        with self._staging(key) as staging:
-            lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=staging)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                yield staging
-            finally:
-                os.close(lock)
+        finally:
+            for fd in reversed(opened):
+                os.close(fd)
 
 
 def _split(key: str) -> tuple[str, str, str]:
@@ -192,6 +199,18 @@ def _open(fd: int, name: str) -> int | None:
         return file
     os.close(file)
     return None
+
+
+def _read(file: int) -> StoredObject:
+    """All of an open file, which is closed."""
+    try:
+        status = os.fstat(file)
+        data = os.read(file, status.st_size)
+        while len(data) < status.st_size and (more := os.read(file, status.st_size - len(data))):
+            data += more
+        return StoredObject(data, status.st_mtime_ns)
+    finally:
+        os.close(file)
 
 
 def _generation(fd: int, name: str) -> int | None:

@@ -15,28 +15,32 @@ _COARSE_STEP_NS = 2_000_000_000
 _ORPHAN_AGE_SECONDS = 24 * 3600
 
 
-@contextmanager
-def staged(staging: int, data: bytes, *, after_ns: int = 0) -> Iterator[tuple[str, int]]:
-    """A finished file in the staging folder, whose name is gone at the end.
-
-    Yields its name and its generation, which is greater than `after_ns`.
-    """
+def stage(staging: int, data: bytes, *, after_ns: int = 0) -> tuple[str, int]:
+    """A finished file in the staging folder: its name, and its generation, greater than
+    `after_ns`. The caller moves it away or removes it."""
     name = secrets.token_hex(8)
     file = os.open(name, _CREATE, 0o644, dir_fd=staging)
     try:
         try:
             _write_all(file, data)
-            generation = _set_generation(file, after_ns)
+            return name, _set_generation(file, after_ns)
         finally:
             os.close(file)
-        yield name, generation
-    finally:
-        _remove(staging, name)
+    except BaseException:
+        unstage(staging, name)
+        raise
+
+
+def unstage(staging: int, name: str) -> None:
+    """Remove a staged file, or its name in the staging folder when it has another one."""
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=staging)
 
 
 @contextmanager
 def staged_file(staging: int, path: str) -> Iterator[tuple[str, int]]:
-    """`staged` from a file: by a second name for it where that is safe, else by a copy."""
+    """A finished file in the staging folder, made of another one and gone at the end: by a second
+    name for it where that is safe, else by a copy. Yields its name and its generation."""
     name = secrets.token_hex(8)
     try:
         if not _link_alone(path, staging, name):
@@ -52,7 +56,7 @@ def staged_file(staging: int, path: str) -> Iterator[tuple[str, int]]:
             os.close(file)
         yield name, generation
     finally:
-        _remove(staging, name)
+        unstage(staging, name)
 
 
 def clear_staging(folder: str) -> None:
@@ -92,10 +96,3 @@ def _set_generation(file: int, after_ns: int) -> int:
         os.utime(file, ns=(wanted, after_ns + _COARSE_STEP_NS))
         kept = os.fstat(file).st_mtime_ns
     return kept
-
-
-def _remove(staging: int, name: str) -> None:
-    try:
-        os.unlink(name, dir_fd=staging)
-    except FileNotFoundError:
-        return
