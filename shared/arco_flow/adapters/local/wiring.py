@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
-from arco_flow.adapters.delivery import Delivery, QueueSettings
+from arco_flow.adapters.delivery import Delivery, Handler, QueueSettings
 from arco_flow.adapters.inline import InlineObjects
 from arco_flow.adapters.local.clock import SystemClock
 from arco_flow.adapters.local.database import Database
@@ -38,6 +39,8 @@ from arco_flow.engine.timer_ingest import ingest_timer_task
 from arco_flow.http.app import App, hosts_for
 from arco_flow.http.auth import BearerTokens, Identity
 from arco_flow.http.server import HttpServer
+from arco_flow.ports.store import Store
+from arco_flow.ports.tasks import Tasks
 from arco_flow.worker.pool import WorkerPool, report_unstarted
 from arco_flow.worker.process import WorkerSpec
 
@@ -79,21 +82,68 @@ class LocalSettings:
         return self.workers or max(os.cpu_count() or 1, 4)
 
 
+class Queue(Tasks, Protocol):
+    """`Tasks` that also delivers, to handlers of this process."""
+
+    def register(self, route: str, handler: Handler) -> None:
+        """Deliver tasks of this route to `handler(body, delivery)`."""
+        ...
+
+    async def start(self) -> None:
+        """Begin to deliver."""
+        ...
+
+    async def stop(self, *, drain: bool = True) -> None:
+        """Deliver no more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a plane remembers with. close: gives it back."""
+
+    store: Store
+    tasks: Queue
+    close: Callable[[], None]
+
+
+def durable_parts(settings: LocalSettings) -> Parts:
+    """Store and queue in one SQLite database. Raises Unavailable when another process has it."""
+    database, clock = Database(settings.folder), SystemClock()
+    tasks = LocalTasks(database, clock, queues=queues_for(settings.pool_size))
+    return Parts(SqliteStore(database, clock), tasks, database.close)
+
+
+def forgetful_parts(settings: LocalSettings) -> Parts:
+    """Store and queue in memory: a plane for a test, or for a look."""
+    from arco_flow.adapters.memory.live_tasks import LiveTasks
+    from arco_flow.adapters.memory.store import MemoryStore
+
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    clock = SystemClock()
+    tasks = LiveTasks(clock, queues=queues_for(settings.pool_size))
+    return Parts(MemoryStore(clock), tasks, lambda: None)
+
+
 class LocalPlane:
     """A running embedded plane. url, token: how clients reach its API."""
 
-    def __init__(self, settings: LocalSettings) -> None:
+    def __init__(
+        self,
+        settings: LocalSettings,
+        parts_of: Callable[[LocalSettings], Parts] = durable_parts,
+    ) -> None:
         self.settings = settings
         self.scope = Scope(settings.tenant, settings.workspace)
-        self._database = Database(settings.folder)
+        self._parts = parts_of(settings)
         secrets: LocalSecrets = load_secrets(settings.folder)
         self.token = secrets.api
         self.url = ""
         self._objects_root = settings.folder / "objects"
         clock = SystemClock()
-        self.tasks = LocalTasks(self._database, clock, queues=_queues(settings.pool_size))
+        self.tasks = self._parts.tasks
         self.engine = Engine(
-            store=SqliteStore(self._database, clock),
+            store=self._parts.store,
             tasks=self.tasks,
             objects=InlineObjects(LocalObjects(self._objects_root)),
             clock=clock,
@@ -141,7 +191,7 @@ class LocalPlane:
         if self._pool is not None:
             await self._pool.close(grace_seconds, report=False)
         await self._server.close()
-        self._database.close()
+        self._parts.close()
 
     def hurry(self) -> None:
         """From within the event loop: `close` shall wait for no attempt any more."""
@@ -256,7 +306,8 @@ async def _started(pool: WorkerPool) -> None:
         ) from error
 
 
-def _queues(workers: int) -> dict[str, QueueSettings]:
+def queues_for(workers: int) -> dict[str, QueueSettings]:
+    """The queues of a plane with so many workers."""
     return {
         # Twice the workers: the next envelope waits in the pool while the last one's end is
         # written down, and no worker waits for that.
