@@ -79,7 +79,11 @@ class _Payload:
 
 
 class DeliveryEndpoint:
-    """Answers the deliveries of one function. is_push: bodies come in the bus's push envelope."""
+    """Answers the deliveries of one function.
+
+    is_push: bodies come in the bus's push envelope. also: path -> work, of what comes to another
+    path than `/`.
+    """
 
     def __init__(
         self,
@@ -90,9 +94,10 @@ class DeliveryEndpoint:
         bury: Bury,
         *,
         is_push: bool = False,
+        also: Mapping[str, Work] | None = None,
     ) -> None:
         self._function = function
-        self._work = work
+        self._works = {"/": work, **(also or {})}
         self._caller = caller
         self._verifier = verifier
         self._bury = bury
@@ -103,15 +108,20 @@ class DeliveryEndpoint:
         try:
             if request.path == "/health/live" and request.method in ("GET", "HEAD"):
                 return _done("live")
+            work = self._work_of(request)
             await self._admit(request)
             payload = self._payload_of(request)
         except Exception as error:  # the border: whatever happened, the platform gets an answer
             return api_error(error)
-        return await self._deliver(payload)
+        return await self._deliver(work, payload)
+
+    def _work_of(self, request: Request) -> Work:
+        work = self._works.get(request.path or "/")
+        if work is None:
+            raise NotFound("this function does not have that path")
+        return work
 
     async def _admit(self, request: Request) -> None:
-        if request.path not in ("", "/"):
-            raise NotFound("this function has one path: /")
         if request.method != "POST":
             raise MethodNotAllowed(request.method, ["POST"])
         token = bearer_token(request)
@@ -124,10 +134,10 @@ class DeliveryEndpoint:
     def _payload_of(self, request: Request) -> _Payload:
         return _unwrapped(request.body) if self._is_push else _Payload(request.body, {})
 
-    async def _deliver(self, payload: _Payload) -> Response:
+    async def _deliver(self, work: Work, payload: _Payload) -> Response:
         try:
             try:
-                await self._work(payload.body)
+                await work(payload.body)
             except (Unauthenticated, Forbidden):
                 raise
             except Rejected as error:
