@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from arco_flow.adapters.gcp.wiring import CloudPlane, Handler, delivery_limit, web_handler
+from arco_flow.domain.effects import StopAttempt
 from arco_flow.domain.envelope import DispatchEnvelope, parse_envelope
 from arco_flow.domain.errors import InvalidInput, Unavailable
 from arco_flow.domain.ids import Scope
@@ -25,7 +26,14 @@ def serve_worker(function: str) -> Handler:
     """A handler that runs one attempt per delivery and answers when it is over."""
     plane = CloudPlane.of(function)
     workers = _Workers(plane)
-    endpoint = DeliveryEndpoint(function, workers.run, plane.callers(), plane.verifier, plane.bury)
+    endpoint = DeliveryEndpoint(
+        function,
+        workers.run,
+        plane.callers(),
+        plane.verifier,
+        plane.bury,
+        also={"/stop_attempt": workers.stop},
+    )
     return web_handler(delivery_limit, endpoint.handle)
 
 
@@ -63,6 +71,15 @@ class _Workers:
             raise InvalidInput(f"the worker refused the envelope of {envelope.task_key}")
         if status >= 500:
             raise Unavailable(f"the worker answered {status} to {envelope.task_key}")
+
+    async def stop(self, body: bytes) -> None:
+        """End an attempt by force, where this instance runs it: a hint, not a guard."""
+        try:
+            stop = msgspec.json.decode(body, type=StopAttempt)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidInput(f"this is no stop of an attempt: {error}") from error
+        for pool in self._pools.values():
+            await pool.stop_attempt(stop.attempt_id, stop.reason)
 
     async def _location_of(self, envelope: DispatchEnvelope) -> _Location:
         settings = self._plane.settings
