@@ -12,16 +12,29 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from arco_flow.adapters.local.objects import LocalObjects
-from arco_flow.adapters.local.wiring import LocalPlane, LocalSettings
+from arco_flow.adapters.local.wiring import (
+    LocalPlane,
+    LocalSettings,
+    durable_parts,
+    forgetful_parts,
+)
 from arco_flow.cli.client import PlaneClient
-from arco_flow.domain.ids import pointer_path
+from arco_flow.domain.ids import (
+    Scope,
+    attempt_id_of,
+    callback_task_id,
+    dispatch_id_of,
+    pointer_path,
+)
 from arco_flow.domain.manifest import manifest_bytes
+from arco_flow.domain.tokens import AttemptClaims, sign_attempt_token
 from arco_flow.engine.views import (
     DeployOutcome,
     EventPage,
@@ -30,19 +43,32 @@ from arco_flow.engine.views import (
     RunSpec,
     RunView,
 )
+from arco_flow.ports.objects import Objects
 from arco_flow.sdk.discovery import load_definitions
 
 
 class PlaneUnderTest:
-    """A running plane over a folder, with a client and shortcuts."""
+    """A running plane, with a client and shortcuts. folder: where the test's files are."""
 
-    def __init__(self, folder: Path, plane: LocalPlane, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, folder: Path, plane: Any, objects: Objects) -> None:
         self.folder = folder
         self.plane = plane
-        self.loop = loop
-        self.scope = plane.scope
+        self.scope: Scope = plane.scope
         self.client = PlaneClient(plane.url, plane.token, plane.scope.workspace)
-        self.objects = LocalObjects(folder / ".arco-flow" / "objects")
+        self.objects = objects
+
+    def attempt_token(self, run_id: str, task: str, attempt: int = 1) -> str:
+        """What a worker of this attempt reports with, signed with the plane's own secret."""
+        claims = AttemptClaims(
+            self.scope.tenant,
+            self.scope.workspace,
+            callback_task_id(run_id, task),
+            run_id,
+            attempt,
+            attempt_id_of(dispatch_id_of(run_id, task, attempt)),
+            (int(time.time()) + 600) * 1000,
+        )
+        return sign_attempt_token(self.plane.engine.token_secret, claims, int(time.time() * 1000))
 
     def deploy(self, target: Path) -> DeployOutcome:
         definitions = load_definitions(str(target))
@@ -58,8 +84,6 @@ class PlaneUnderTest:
 
     def wait(self, run_id: str, seconds: float = 60) -> RunView:
         """Long-poll until the run is over."""
-        import time
-
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             run = self.client.get(f"/runs/{run_id}", RunView, wait="10s")
@@ -124,8 +148,32 @@ class PlaneUnderTest:
         return done
 
 
+class Kind:
+    """Which plane `running_plane` gives: set per module by tests/e2e/conftest.py."""
+
+    current = "local"
+
+
 @contextmanager
 def running_plane(folder: Path, **settings: Any) -> Iterator[PlaneUnderTest]:
+    """A plane of the current kind for this folder."""
+    if Kind.current == "emulated":
+        from emulated.plane import emulated_plane
+
+        with emulated_plane() as plane:
+            under_test = PlaneUnderTest(folder, plane, plane.objects)
+            yield under_test
+            under_test.client.close()
+        return
+    parts_of = forgetful_parts if Kind.current == "memory" else durable_parts
+    with _embedded_plane(folder, parts_of, settings) as under_test:
+        yield under_test
+
+
+@contextmanager
+def _embedded_plane(
+    folder: Path, parts_of: Any, settings: dict[str, Any]
+) -> Iterator[PlaneUnderTest]:
     """A plane over `folder/.arco-flow`, in a thread of its own."""
     settings.setdefault("workers", 2)
     loop = asyncio.new_event_loop()
@@ -136,12 +184,12 @@ def running_plane(folder: Path, **settings: Any) -> Iterator[PlaneUnderTest]:
         return asyncio.run_coroutine_threadsafe(work, loop).result(60)
 
     async def build() -> LocalPlane:
-        plane = LocalPlane(LocalSettings(folder / ".arco-flow", **settings))
+        plane = LocalPlane(LocalSettings(folder / ".arco-flow", **settings), parts_of)
         await plane.start()
         return plane
 
     plane = call(build())
-    under_test = PlaneUnderTest(folder, plane, loop)
+    under_test = PlaneUnderTest(folder, plane, LocalObjects(folder / ".arco-flow" / "objects"))
     try:
         yield under_test
     finally:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from e2e.harness import running_plane, write_module
 
+EVERY_PLANE = True
+
 BUSY = """
     from arco_flow import AssetContext, RetryPolicy, RetryRequested, asset
 

@@ -10,6 +10,8 @@ from arco_flow import load_definitions
 from arco_flow.domain.errors import ArcoError
 from e2e.harness import PlaneUnderTest, running_plane, write_module
 
+EVERY_PLANE = True
+
 BANK = """
     from collections.abc import Sequence
 

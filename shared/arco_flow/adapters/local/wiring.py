@@ -164,6 +164,11 @@ class LocalPlane:
         authenticator = BearerTokens({self.token: identity})
         return App(self.engine, authenticator, allowed_hosts=hosts_for(self.settings.host))
 
+    @property
+    def callback_url(self) -> str:
+        """Where workers report."""
+        return self.url
+
     async def start(self) -> None:
         """Recover what a dead plane left, then serve and deliver."""
         port = await self._server.start(self.settings.host, self.settings.port)
