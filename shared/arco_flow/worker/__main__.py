@@ -14,6 +14,7 @@ from functools import partial
 
 from arco_flow.adapters.local.objects import LocalObjects
 from arco_flow.domain.ids import Scope
+from arco_flow.ports.objects import Objects
 from arco_flow.sdk.env import revealed_secrets
 from arco_flow.worker.callbacks import CallbackClient
 from arco_flow.worker.capture import Capture
@@ -67,7 +68,7 @@ def _runner(
     orphaned = orphan_test(connection)
     around = Surroundings(
         code=code,
-        objects=LocalObjects(options.objects),
+        objects=_objects(options.objects),
         heartbeats=Heartbeats(
             CallbackClient(orphaned=orphaned, timeout_seconds=HEARTBEAT_TIMEOUT_SECONDS),
             interrupter,
@@ -81,11 +82,21 @@ def _runner(
     return AttemptRunner(around, CallbackClient(orphaned=orphaned), capture, say)
 
 
+def _objects(place: str) -> Objects:
+    """The object store: a bucket as `gs://NAME`, or a folder."""
+    scheme, _, bucket = place.partition("gs://")
+    if bucket and not scheme:
+        from arco_flow.adapters.gcp.cloud_storage import CloudObjects
+
+        return CloudObjects(bucket)
+    return LocalObjects(place)
+
+
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m arco_flow.worker", description=__doc__)
     parser.add_argument("--target", required=True, help="code location: module, file or folder")
     parser.add_argument("--root", required=True, help="root folder of the code location")
-    parser.add_argument("--objects", required=True, help="folder of the object store")
+    parser.add_argument("--objects", required=True, help="folder or gs://bucket of objects")
     parser.add_argument("--worker-id", required=True, help="who this worker is in its reports")
     parser.add_argument("--fd", required=True, type=int, help="connected socket to serve")
     parser.add_argument("--scope", default="", help="tenant/workspace that is served; empty: any")

@@ -26,7 +26,7 @@ from typing import Final
 import msgspec
 
 from arco_flow.adapters.gcp.functions_table import Function, FunctionsTable
-from arco_flow.adapters.gcp.provision import Place, account_email
+from arco_flow.adapters.gcp.provision import Place, account_email, routes_of
 from arco_flow.adapters.gcp.settings import Principal
 from arco_flow.domain.errors import Unavailable
 
@@ -149,6 +149,7 @@ class Bundle:
             "ARCO_FLOW_AUDIENCE": self.processes[name].url,
             "ARCO_FLOW_CALLERS": ",".join(row.callers),
             "ARCO_FLOW_FUNCTION_URLS": json.dumps(self.urls),
+            "ARCO_FLOW_ROUTES": json.dumps(routes_of(place, self.table, self.urls)),
             "ARCO_FLOW_ACCOUNTS": json.dumps(accounts),
             "ARCO_FLOW_PRINCIPALS": json.dumps(principals) if row.access == "users" else "",
             "ARCO_FLOW_OIDC_CERTS_URL": self.settings.certs_url,

@@ -53,6 +53,30 @@ def account_email(project: str, identity: str) -> str:
     return f"arco-{identity}@{project}.iam.gserviceaccount.com"
 
 
+def routes_of(
+    place: Place, table: FunctionsTable, urls: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Where the tasks of each route go, as ARCO_FLOW_ROUTES tells a function."""
+    found = {
+        row.route: _route(place, row, urls[name], "/")
+        for name, row in table.functions.items()
+        if row.route
+    }
+    worker = table.of_queue("worker")
+    row = table.function(worker)
+    found["stop_attempt"] = _route(place, row, urls[worker], "/stop_attempt")
+    return found
+
+
+def _route(place: Place, row: Function, url: str, path: str) -> dict[str, Any]:
+    return {
+        "url": url + path,
+        "audience": url,
+        "account": account_email(place.project, "tasks"),
+        "deadlineSeconds": max(15, min(row.timeout_seconds, 1800)),
+    }
+
+
 def make_queues(place: Place, table: FunctionsTable) -> None:
     """The queues of Cloud Tasks."""
     import grpc

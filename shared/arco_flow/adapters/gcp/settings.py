@@ -35,6 +35,15 @@ class Principal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     permissions: list[str] = ["read", "write"]
 
 
+class RouteTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Where the tasks of a route go: see `cloud_tasks.Target`."""
+
+    url: str
+    audience: str
+    account: str
+    deadline_seconds: int = 600
+
+
 @dataclass(frozen=True, slots=True)
 class FunctionSettings:
     """Everything that a function is told by its deployment.
@@ -42,7 +51,8 @@ class FunctionSettings:
     function: its name in functions.yaml. project, location, bucket: where its things are.
     audience: what tokens for it must be made for: its own URL. urls: function -> URL. accounts:
     identity -> e-mail of its service account. principals: e-mail -> what it may do, for `api`.
-    tasks_endpoint, scheduler_endpoint: host:port of an emulator, "" = Google's.
+    routes: route -> where its tasks go. tasks_endpoint, scheduler_endpoint: host:port of an
+    emulator, "" = Google's.
     code_target, code_root: what a worker runs, "" = what the deployment says.
     engine: fields of the engine's settings that were set.
     """
@@ -54,6 +64,7 @@ class FunctionSettings:
     audience: str
     urls: Mapping[str, str]
     accounts: Mapping[str, str]
+    routes: Mapping[str, RouteTarget] = field(default_factory=dict)
     principals: Mapping[str, Principal] = field(default_factory=dict)
     certs_url: str = GOOGLE_CERTS_URL
     database: str = "(default)"
@@ -111,6 +122,7 @@ def read_settings(environment: Mapping[str, str]) -> FunctionSettings:
     """Settings out of the environment. Raises InvalidInput that lists all that is wrong."""
     reader = _Reader(environment)
     names = msgspec.json.Decoder(dict[str, str]).decode
+    routes = msgspec.json.Decoder(dict[str, RouteTarget]).decode
     principals = msgspec.json.Decoder(dict[str, Principal]).decode
     found = FunctionSettings(
         function=reader.text("ARCO_FLOW_FUNCTION"),
@@ -120,6 +132,7 @@ def read_settings(environment: Mapping[str, str]) -> FunctionSettings:
         audience=reader.url("ARCO_FLOW_AUDIENCE"),
         urls=reader.parsed("ARCO_FLOW_FUNCTION_URLS", names, {}, "JSON of names and URLs"),
         accounts=reader.parsed("ARCO_FLOW_ACCOUNTS", names, {}, "JSON of names and e-mails"),
+        routes=reader.parsed("ARCO_FLOW_ROUTES", routes, {}, "JSON of routes and targets"),
         principals=reader.parsed(
             "ARCO_FLOW_PRINCIPALS", principals, {}, "JSON of e-mails and what they may do"
         ),

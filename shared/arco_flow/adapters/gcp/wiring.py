@@ -152,16 +152,23 @@ class _Users:
 
 def build_engine(settings: FunctionSettings) -> Engine:
     """The engine over Firestore, Cloud Tasks and Cloud Storage."""
-    from arco_flow.adapters.gcp.cloud_storage import AsyncCloudObjects
-    from arco_flow.adapters.gcp.cloud_tasks import CloudTasks
+    from arco_flow.adapters.gcp.cloud_storage import CloudObjects
+    from arco_flow.adapters.gcp.cloud_tasks import CloudTasks, Target
     from arco_flow.adapters.gcp.firestore_store import FirestoreStore
     from arco_flow.adapters.local.clock import SystemClock
+    from arco_flow.adapters.threaded import ThreadedObjects
 
     keys = read_secrets(os.environ)
+    targets = {
+        route: Target(to.url, to.audience, to.account, to.deadline_seconds)
+        for route, to in settings.routes.items()
+    }
     return Engine(
         store=FirestoreStore(settings.project, settings.database),
-        tasks=CloudTasks(settings),
-        objects=AsyncCloudObjects(settings.bucket),
+        tasks=CloudTasks(
+            settings.project, settings.location, targets, endpoint=settings.tasks_endpoint
+        ),
+        objects=ThreadedObjects(CloudObjects(settings.bucket)),
         clock=SystemClock(),
         tenant_secret=keys.tenant,
         token_secret=keys.token,
