@@ -38,6 +38,21 @@ class Clock:
         self._watchers.remove(watcher)
 
 
+def after(clock: Clock, seconds: float, do: Callable[[], None]) -> None:
+    """Do something once, when these seconds of the clock are over."""
+    due = clock.now() + seconds
+
+    def ring() -> None:
+        if clock.now() < due:
+            alarm.set(due)
+            return
+        alarm.close()
+        do()
+
+    alarm = Alarm(clock, ring)
+    alarm.set(due)
+
+
 class Alarm:
     """One timer, moved to whatever is due next; rings after each jump of the clock too."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
+from arco_emulators import web
 from arco_emulators.counters import Counters
 from arco_emulators.faults import Chaos
 
@@ -90,17 +91,14 @@ async def serving(
     # Without this option a second server would take half of the calls of the first.
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers(tuple(handlers))
-    try:
-        bound = server.add_insecure_port(f"{host}:{port}")
-    except RuntimeError as error:
-        raise OSError(f"port {port} of {host} can not be served: {error}") from error
+    # Tried first, because gRPC writes of a taken port on standard error by itself.
+    web.listening(host, port).close()
+    bound = server.add_insecure_port(f"{host}:{port}")
     await server.start()
-    stopped: Awaitable[None]
     try:
         yield bound
     finally:
-        stopped = server.stop(grace=0.5)
-        await stopped
+        await server.stop(grace=0.5)
 
 
 def _bytes_of(message: Any) -> bytes:

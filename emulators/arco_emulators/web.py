@@ -31,6 +31,14 @@ class _Server(uvicorn.Server):
         yield
 
 
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens at the port. Errors: OSError that names the port."""
+    try:
+        return socket.create_server((host, port), backlog=512)
+    except OSError as error:
+        raise OSError(f"port {port} of {host} can not be served: {error.strerror}") from error
+
+
 @contextlib.asynccontextmanager
 async def serving(
     app: Any, *, host: str = "127.0.0.1", port: int = 0, http: Any = "auto"
@@ -40,7 +48,7 @@ async def serving(
     http: the protocol class of uvicorn that reads the requests.
     Errors: OSError when the port is taken.
     """
-    listener = socket.create_server((host, port), backlog=512)
+    listener = listening(host, port)
     listener.setblocking(False)
     # asyncio sets this only on sockets that name their protocol; those that are accepted inherit
     # it. Without it every answer of two packets waits 40 ms for an acknowledgement.

@@ -101,6 +101,12 @@ def _entry_points():
 
 
 def _is_command(path):
-    """A command is found by its name in the table of commands."""
-    main = (ROOT / "shared/arco_flow/cli/main.py").read_text(encoding="utf-8")
-    return path.parent.name == "commands" and f'Entry("{path.stem}"' in main
+    """A command is found by its name in the table of commands of its distribution."""
+    if path.parent.name != "commands":
+        return False
+    table, entry = (
+        ("emulators/arco_emulators/__main__.py", f'"{path.stem}": "')
+        if "arco_emulators" in path.parts
+        else ("shared/arco_flow/cli/main.py", f'Entry("{path.stem}"')
+    )
+    return entry in (ROOT / table).read_text(encoding="utf-8")

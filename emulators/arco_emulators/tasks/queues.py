@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from google.cloud import tasks_v2
@@ -11,6 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 from grpc import StatusCode
 
 from arco_emulators import names
+from arco_emulators.clock import after
 from arco_emulators.paging import page
 from arco_emulators.protos import stamp
 from arco_emulators.rpc import Method, Refused
@@ -119,11 +119,11 @@ class Queues:
         queue, now = self.existing(request.name), self._book.clock.now()
         queue.message.purge_time.CopyFrom(stamp(now))
         self._book.save_queue(queue)
-        later = self._book.chaos.seconds(self._book.chaos.faults.purge_ms)
-        if later:
-            asyncio.get_running_loop().call_later(later, self._purge, queue, list(queue.tasks))
+        task_names = list(queue.tasks)
+        if later := self._book.chaos.seconds(self._book.chaos.faults.purge_ms):
+            after(self._book.clock, later, lambda: self._purge(queue, task_names))
         else:
-            self._purge(queue, list(queue.tasks))
+            self._purge(queue, task_names)
         return queue.message
 
     def get_policy(self, request: Any) -> Any:
