@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import grpc
+from google.cloud.firestore_v1.types import RunQueryRequest
 
 import arco_flow.adapters.gcp as adapters
-from arco_flow.adapters.gcp.firestore_wire import RunQueryRequest, StructuredQuery
+from arco_flow.adapters.gcp.firestore_wire import StructuredQuery
 
 INDEXES = json.loads(
     (Path(adapters.__file__).parent / "firestore.indexes.json").read_text(encoding="utf-8")
@@ -73,6 +74,7 @@ class IndexCheck(grpc.aio.UnaryStreamClientInterceptor):
 
     async def intercept_unary_stream(self, continuation, client_call_details, request):
         if isinstance(request, RunQueryRequest):
-            collection, fields = index_of(request.structured_query)
+            query = RunQueryRequest.pb(request).structured_query
+            collection, fields = index_of(query)
             assert shipped(collection, fields), f"no index on {collection}: {fields}"
         return await continuation(client_call_details, request)
