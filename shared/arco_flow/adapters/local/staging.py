@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_UNNAMED = os.O_WRONLY | os.O_CLOEXEC | getattr(os, "O_TMPFILE", os.O_DIRECTORY)
 # Coarse file systems keep times in steps of up to two seconds.
 _COARSE_STEP_NS = 2_000_000_000
 _ORPHAN_AGE_SECONDS = 24 * 3600
@@ -35,6 +36,38 @@ def unstage(staging: int, name: str) -> None:
     """Remove a staged file, or its name in the staging folder when it has another one."""
     with suppress(FileNotFoundError):
         os.unlink(name, dir_fd=staging)
+
+
+def write_unnamed(folder: int, data: bytes) -> tuple[int, int]:
+    """A finished file of the folder's disk that has no name yet: its descriptor, which the caller
+    closes, and its generation. It is gone with its last descriptor unless it was named."""
+    file = os.open(".", _UNNAMED, 0o644, dir_fd=folder)
+    try:
+        _write_all(file, data)
+        return file, _set_generation(file, 0)
+    except BaseException:
+        os.close(file)
+        raise
+
+
+def name_unnamed(file: int, folder: int, name: str) -> None:
+    """Give such a file its name. Raises FileExistsError when it is taken."""
+    os.link(f"/proc/self/fd/{file}", name, dst_dir_fd=folder, follow_symlinks=True)
+
+
+def takes_unnamed(staging: int) -> bool:
+    """Whether the disk and the system know files without a name: Linux does, some disks do not."""
+    name = secrets.token_hex(8)
+    try:
+        file, _ = write_unnamed(staging, b"")
+        try:
+            name_unnamed(file, staging, name)
+        finally:
+            os.close(file)
+    except OSError:
+        return False
+    unstage(staging, name)
+    return True
 
 
 @contextmanager
