@@ -17,6 +17,7 @@ from arco_flow.domain.ids import asset_entity, pointer_path
 from arco_flow.engine.mailbox import record_all
 from engine import workers
 from engine.invariants import check, history_of
+from engine.meanwhile import Meanwhile
 from engine.shapes import KEYS, manifest_of
 from engine.workers import Worker, good, survive
 from engine.world import SCOPE, SECONDS, RandomFaults, World
@@ -164,6 +165,23 @@ async def test_a_process_that_was_slow_does_not_bring_an_older_version_back() ->
     await world.settle()
     assert pointer(world)["attemptId"] == "att_2"
     assert swaps(world) == sorted(set(swaps(world)))
+
+
+async def test_a_swap_that_is_overtaken_between_its_look_and_its_write_changes_nothing() -> None:
+    meanwhile = Meanwhile()
+    world = World(faults=meanwhile, instances=2)
+    slow, quick = (instance.engine for instance in world.instances)
+    await record_all(slow, ASSET, [request_of(1, accepted_ms=1000)])
+    world.clock.advance(5 * SECONDS)
+
+    async def overtake() -> None:
+        world.clock.advance(5 * SECONDS)
+        await record_all(quick, ASSET, [request_of(3, accepted_ms=3000)])
+
+    meanwhile.during("objects.put_if_generation", overtake)
+    await record_all(slow, ASSET, [request_of(2, accepted_ms=2000)])
+    assert pointer(world)["attemptId"] == "att_3"
+    assert swaps(world) == sorted(swaps(world))
 
 
 @pytest.mark.parametrize("seed", range(10))
