@@ -32,7 +32,7 @@ class Principal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     tenant: str
     workspace: str
-    permissions: list[str] = ["read", "write"]
+    permissions: tuple[str, ...] = ("read", "write")
 
 
 class RouteTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
