@@ -101,6 +101,24 @@ def test_a_deleted_object_can_be_created_again_with_a_greater_generation(objects
     assert objects.put_if_absent("a", b"2") > first
 
 
+def test_a_generation_of_before_a_deletion_overwrites_nothing_afterwards(objects):
+    first = objects.put_if_absent("a", b"1")
+    objects.delete("a")
+    again = objects.put_if_absent("a", b"2")
+    assert objects.put_if_generation("a", b"3", first) is None
+    assert objects.put_if_generation("a", b"3", again + 1) is None
+    assert objects.get("a").data == b"2"
+    assert objects.put_if_generation("a", b"3", again) > again
+
+
+def test_of_many_deletions_one_finds_the_object(objects):
+    objects.put_if_absent("a", b"1")
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: objects.delete("a"), range(40)))
+    assert sum(found) == 1
+    assert objects.list("") == []
+
+
 def test_an_object_is_created_from_a_file_which_is_moved(objects, tmp_path):
     source = tmp_path / "part.parquet"
     source.write_bytes(b"rows" * 1000)
