@@ -45,8 +45,9 @@ ENGINE_ENVIRONMENT: Final = {
 
 @dataclass(slots=True)
 class FunctionProcess:
-    """One function: where it listens, and its process while there is one."""
+    """One instance of a function: where it listens, and its process while there is one."""
 
+    function: str
     name: str
     port: int
     log: Path
@@ -63,7 +64,8 @@ class FunctionProcess:
 class BundleSettings:
     """folder: state and logs. functions: folder of functions.yaml. certs_url: of the issuer that
     signs the tokens. environment: of the emulators, for every function. workers: processes of
-    user code. engine: variables of the engine's settings, over ours."""
+    user code. engine: variables of the engine's settings, over ours. copies: function -> number
+    of instances; the first one is who the others call."""
 
     folder: Path
     functions: Path
@@ -73,6 +75,7 @@ class BundleSettings:
     principals: Mapping[str, Principal]
     workers: int = 2
     engine: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[str, int] = field(default_factory=dict)
 
 
 class Bundle:
@@ -82,10 +85,15 @@ class Bundle:
         self.settings = settings
         self.table = table
         self._secrets = _load_secrets(settings.folder)
-        ports = iter(free_ports(len(table.functions)))
-        self.processes = {
-            name: FunctionProcess(name, next(ports), settings.folder / "logs" / f"{name}.log")
+        names = {
+            name if number == 1 else f"{name}-{number}": name
             for name in table.functions
+            for number in range(1, settings.copies.get(name, 1) + 1)
+        }
+        logs = settings.folder / "logs"
+        self.processes = {
+            name: FunctionProcess(function, name, port, logs / f"{name}.log")
+            for (name, function), port in zip(names.items(), free_ports(len(names)), strict=True)
         }
         self._supervisor: asyncio.Task[None] | None = None
 
@@ -96,8 +104,8 @@ class Bundle:
 
     @property
     def urls(self) -> dict[str, str]:
-        """Function -> URL."""
-        return {name: process.url for name, process in self.processes.items()}
+        """Function -> URL of its first instance."""
+        return {name: self.processes[name].url for name in self.table.functions}
 
     async def start(self) -> None:
         """Start every function and wait until each answers. Raises Unavailable."""
@@ -131,8 +139,9 @@ class Bundle:
         return process.pid
 
     def environment_of(self, name: str) -> dict[str, str]:
-        """The environment of one function: what Terraform gives it on Cloud Run."""
-        place, row = self.settings.place, self.table.function(name)
+        """The environment of one instance: what Terraform gives its function on Cloud Run."""
+        function = self.processes[name].function
+        place, row = self.settings.place, self.table.function(function)
         accounts = {identity: account_email(place.project, identity) for identity in _all(row)}
         principals = {mail: msgspec.to_builtins(p) for mail, p in self.settings.principals.items()}
         return {
@@ -140,7 +149,7 @@ class Bundle:
             **self.settings.environment,
             **ENGINE_ENVIRONMENT,
             **self.settings.engine,
-            "ARCO_FLOW_FUNCTION": name,
+            "ARCO_FLOW_FUNCTION": function,
             "HOST": "127.0.0.1",
             "PORT": str(self.processes[name].port),
             "ARCO_FLOW_PROJECT": place.project,

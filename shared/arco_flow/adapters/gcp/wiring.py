@@ -8,6 +8,9 @@ first request, in the event loop that will use them.
 from __future__ import annotations
 
 import asyncio
+import atexit
+import json
+import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from arco_flow.adapters.gcp.json_logs import LogContext, install_json_logs, logged_with, trace_of
 from arco_flow.adapters.gcp.oidc import OidcVerifier
+from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.gcp.secrets import read_secrets
 from arco_flow.adapters.gcp.settings import FunctionSettings, read_settings
 from arco_flow.domain.errors import Forbidden, TooLarge
@@ -86,6 +90,8 @@ class CloudPlane:
         self._engine: Engine | None = None
         self._app: App | None = None
         self._building = asyncio.Lock()
+        self.counts = OperationCounts()
+        atexit.register(self._tell_counts)
 
     @classmethod
     def of(cls, function: str) -> CloudPlane:
@@ -98,7 +104,7 @@ class CloudPlane:
         """The engine; made at the first call, in the loop that will use it."""
         async with self._building:
             if self._engine is None:
-                self._engine = build_engine(self.settings)
+                self._engine = build_engine(self.settings, self.counts)
             return self._engine
 
     async def app(self, routes: Any) -> App:
@@ -125,8 +131,12 @@ class CloudPlane:
             "reason": letter.reason,
             "message": letter.message[:1000],
         }
-        bus = PubSubBus(self.settings.project)
+        bus = PubSubBus(self.settings.project, counts=self.counts)
         await bus.publish(DEAD_LETTERS, [Message(letter.body, attributes)])
+
+    def _tell_counts(self) -> None:
+        """What this process has cost, for whoever adds it up."""
+        logging.getLogger("arco_flow.operations").info("%s", json.dumps(self.counts.so_far()))
 
 
 class _Users:
@@ -150,7 +160,7 @@ class _Users:
         return Identity(Scope(found.tenant, found.workspace), f"user:{email}", permissions)
 
 
-def build_engine(settings: FunctionSettings) -> Engine:
+def build_engine(settings: FunctionSettings, counts: OperationCounts) -> Engine:
     """The engine over Firestore, Cloud Tasks and Cloud Storage."""
     from arco_flow.adapters.gcp.cloud_storage import CloudObjects
     from arco_flow.adapters.gcp.cloud_tasks import CloudTasks, Target
@@ -164,11 +174,15 @@ def build_engine(settings: FunctionSettings) -> Engine:
         for route, to in settings.routes.items()
     }
     return Engine(
-        store=FirestoreStore(settings.project, settings.database),
+        store=FirestoreStore(settings.project, settings.database, counts=counts),
         tasks=CloudTasks(
-            settings.project, settings.location, targets, endpoint=settings.tasks_endpoint
+            settings.project,
+            settings.location,
+            targets,
+            endpoint=settings.tasks_endpoint,
+            counts=counts,
         ),
-        objects=ThreadedObjects(CloudObjects(settings.bucket)),
+        objects=ThreadedObjects(CloudObjects(settings.bucket, counts=counts)),
         clock=SystemClock(),
         tenant_secret=keys.tenant,
         token_secret=keys.token,
