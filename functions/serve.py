@@ -6,6 +6,8 @@ its time; what the platform cuts all the same is delivered again.
 
 import os
 import pathlib
+import signal
+import sys
 
 import uvicorn
 from functions_framework.aio import create_asgi_app
@@ -21,6 +23,9 @@ def main() -> None:
     if not name or not source.is_file():
         known = sorted(path.parent.name for path in source.parents[1].glob("*/main.py"))
         raise SystemExit(f"ARCO_FLOW_FUNCTION is '{name}'; it must be one of {', '.join(known)}")
+    # uvicorn ends by raising the signal again: leave in order, so that what the process wants to
+    # say at its end is said.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     app = create_asgi_app("main", str(source), "http")
     uvicorn.run(
         app,
