@@ -9,29 +9,35 @@ neither blocks the queue nor is lost.
 from __future__ import annotations
 
 import base64
-import binascii
+import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import msgspec
 
 from arco_flow.domain.errors import (
-    ArcoError,
     Forbidden,
     InvalidInput,
     NotFound,
     Rejected,
     TooLarge,
     Unauthenticated,
+    Unavailable,
 )
 from arco_flow.http.auth import bearer_token
 from arco_flow.http.messages import Request, Response
-from arco_flow.http.outcomes import api_error
+from arco_flow.http.outcomes import api_error, log_error, outcome_of
 from arco_flow.http.refusals import MethodNotAllowed
 
-MAX_DELIVERY_BYTES: Final = 10 * 1024 * 1024
-"""Largest message of a bus; a task of a queue is smaller."""
+MAX_DELIVERY_BYTES: Final = 14 * 1024 * 1024
+"""A message of 10 MB, which is the longest, as base64 in its push envelope, with its attributes; a
+task of a queue is smaller."""
+KEPT_BODY_BYTES: Final = 7 * 1024 * 1024
+"""Of the body of a dead letter: it must fit into a message of a bus together with its reason."""
+KEPT_MESSAGE_BYTES: Final = 1000
+KEPT_ATTRIBUTES: Final = 90
+"""A message has a hundred at most, and who keeps a dead letter adds some."""
 
 Work = Callable[[bytes], Awaitable[object]]
 """A use case as a delivery calls it, with the payload."""
@@ -59,7 +65,11 @@ class TokenVerifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A delivery that can never succeed. reason: stable word; message: what a person reads."""
+    """A delivery that can never succeed, bounded so that a bus takes it as a message.
+
+    reason: stable word; message: what a person reads. attributes: of the message that was pushed;
+    `body_bytes` among them says how long a body was that is kept in part.
+    """
 
     function: str
     body: bytes
@@ -110,10 +120,9 @@ class DeliveryEndpoint:
                 return _done("live")
             work = self._work_of(request)
             await self._admit(request)
-            payload = self._payload_of(request)
         except Exception as error:  # the border: whatever happened, the platform gets an answer
             return api_error(error)
-        return await self._deliver(work, payload)
+        return await self._deliver(work, request.body)
 
     def _work_of(self, request: Request) -> Work:
         work = self._works.get(request.path or "/")
@@ -131,26 +140,43 @@ class DeliveryEndpoint:
         if len(request.body) > MAX_DELIVERY_BYTES:
             raise TooLarge(f"the delivery is longer than {MAX_DELIVERY_BYTES} bytes")
 
-    def _payload_of(self, request: Request) -> _Payload:
-        return _unwrapped(request.body) if self._is_push else _Payload(request.body, {})
-
-    async def _deliver(self, work: Work, payload: _Payload) -> Response:
+    async def _deliver(self, work: Work, body: bytes) -> Response:
+        payload = _Payload(body, {})
         try:
             try:
+                if self._is_push:
+                    payload = _unwrapped(body)
                 await work(payload.body)
             except (Unauthenticated, Forbidden):
                 raise
             except Rejected as error:
-                await self._bury(self._dead_letter(payload, error))
+                await self._put_aside(payload, error)
                 return _done("put aside", error.reason)
         except Exception as error:
             return api_error(error)
         return _done("done")
 
-    def _dead_letter(self, payload: _Payload, error: ArcoError) -> DeadLetter:
-        return DeadLetter(
-            self._function, payload.body, error.reason, error.message, payload.attributes
-        )
+    async def _put_aside(self, payload: _Payload, error: Rejected) -> None:
+        """Keep what can never succeed. Raises Unavailable: then it is delivered again."""
+        log_error(error, replace(outcome_of(error), level=logging.WARNING))
+        try:
+            await self._bury(_dead_letter(self._function, payload, error))
+        except Rejected as refusal:
+            raise Unavailable(f"the dead letter is refused: {refusal.message}") from refusal
+
+
+def _dead_letter(function: str, payload: _Payload, error: Rejected) -> DeadLetter:
+    """What is kept, within what a message of a bus can hold."""
+    attributes = {k: v for k, v in payload.attributes.items() if not k.startswith("goog")}
+    if len(payload.body) > KEPT_BODY_BYTES:
+        attributes = {"body_bytes": str(len(payload.body)), **attributes}
+    return DeadLetter(
+        function,
+        payload.body[:KEPT_BODY_BYTES],
+        error.reason,
+        error.message.encode(errors="replace")[:KEPT_MESSAGE_BYTES].decode(errors="ignore"),
+        dict(list(attributes.items())[:KEPT_ATTRIBUTES]),
+    )
 
 
 class _Message(msgspec.Struct):
@@ -167,7 +193,7 @@ def _unwrapped(body: bytes) -> _Payload:
     try:
         message = msgspec.json.decode(body, type=_Push).message
         return _Payload(base64.b64decode(message.data, validate=True), message.attributes)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, binascii.Error) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"this is no push envelope: {error}") from error
 
 
