@@ -10,6 +10,7 @@ from typing import Any
 COMMANDS = {
     "identity": "issue identity tokens and serve the keys that verify them",
     "tasks": "emulate Cloud Tasks",
+    "scheduler": "emulate Cloud Scheduler",
 }
 """Commands and what they do; each is a module of `arco_emulators.commands`."""
 

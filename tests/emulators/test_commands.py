@@ -20,6 +20,7 @@ from emulators.tasks_client import LOCATION, client_of
 ROOT = Path(__file__).resolve().parents[2]
 READY = {
     "tasks": r"cloud-tasks ready: grpc 127\.0\.0\.1:(\d+), admin http://127\.0\.0\.1:(\d+)\n",
+    "scheduler": r"cloud-scheduler ready: grpc 127\.0\.0\.1:(\d+), admin http://[\d.]+:(\d+)\n",
     "identity": r"identity ready: http://127\.0\.0\.1:(\d+)\n",
 }
 
@@ -69,6 +70,11 @@ def test_the_tasks_command_serves_until_it_is_told_to_stop_and_keeps_its_file(tm
         assert client_of(port).get_queue(name=queue).name == queue
         faults = _get(admin_port, "/admin/faults")
         assert (faults["drop"], faults["duplicate"]) == (0.25, 0.125)
+
+
+def test_the_scheduler_command_serves_until_it_is_told_to_stop(tmp_path):
+    with _running("scheduler", tmp_path, "--fault=miss=0.5") as (_, admin_port):
+        assert _get(admin_port, "/admin/faults")["miss"] == 0.5
 
 
 def test_the_identity_command_serves_keys(tmp_path):

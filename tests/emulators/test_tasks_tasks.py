@@ -155,7 +155,7 @@ def test_a_task_name_is_that_of_its_queue(client, queue):
         ("", "HttpRequest.url is required."),
         ("example.com/path", "HttpTarget.url must start with 'http://' or 'https://'."),
         ("ftp://example.com/", "HttpTarget.url must start with 'http://' or 'https://'."),
-        ("http://" + "a" * 2083, "HttpRequest.url must not be longer than 2083 characters."),
+        ("http://" + "a" * 2083, "HttpTarget.url must not be longer than 2083 characters."),
     ],
 )
 def test_a_task_has_a_url_that_can_be_sent_to(service, queue, url, message):

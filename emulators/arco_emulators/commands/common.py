@@ -9,9 +9,11 @@ import signal
 import sys
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 from arco_emulators import faults
 from arco_emulators.identity import GOOGLE, Issuer
+from arco_emulators.running import Running
 
 STATE = Path(".arco-flow") / "emulators"
 
@@ -67,6 +69,11 @@ def chaos_of(arguments: argparse.Namespace) -> faults.Chaos:
     """The faults of the environment and, over them, of the options. Errors: ValueError."""
     texts = [os.environ.get(faults.ENVIRONMENT, ""), *arguments.fault]
     return faults.Chaos(faults.parsed(texts))
+
+
+def ready(name: str, host: str, running: Running[Any]) -> str:
+    """The line that tells that an emulator serves, and where."""
+    return f"{name} ready: grpc {host}:{running.port}, admin http://{host}:{running.admin_port}"
 
 
 def serve(server: AbstractAsyncContextManager[str]) -> int:

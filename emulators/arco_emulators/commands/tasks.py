@@ -49,7 +49,4 @@ async def _serving(arguments: argparse.Namespace) -> AsyncIterator[str]:
     )
     issuer, chaos = common.issuer_of(arguments), common.chaos_of(arguments)
     async with serving(settings, issuer, chaos) as running:
-        yield (
-            f"cloud-tasks ready: grpc {arguments.host}:{running.port}, "
-            f"admin http://{arguments.host}:{running.admin_port}"
-        )
+        yield common.ready("cloud-tasks", arguments.host, running)

@@ -15,6 +15,7 @@ from grpc import StatusCode
 
 from arco_emulators.clock import Clock
 from arco_emulators.names import parent_of
+from arco_emulators.outgoing import invalid
 from arco_emulators.protos import stamp
 from arco_emulators.rpc import Method, Refused
 from arco_emulators.tasks.queues import NOT_FOUND
@@ -54,9 +55,7 @@ class Batches:
     def create(self, request: Any) -> Any:
         """BatchCreateTasks."""
         if any(item.parent not in ("", request.parent) for item in request.requests):
-            raise Refused(
-                StatusCode.INVALID_ARGUMENT, "Every request must be for the queue of the batch."
-            )
+            raise invalid("Every request must be for the queue of the batch.")
         for item in request.requests:
             item.parent = request.parent
         response = tasks_v2.BatchCreateTasksResponse.pb()()
@@ -72,7 +71,7 @@ class Batches:
 
         def delete(name: str) -> None:
             if parent_of(name, "tasks") != request.parent:
-                raise Refused(StatusCode.INVALID_ARGUMENT, "The task is of another queue.")
+                raise invalid("The task is of another queue.")
             self._tasks.delete(tasks_v2.DeleteTaskRequest.pb()(name=name))
 
         metadata = tasks_v2.BatchDeleteTasksMetadata.pb()()
@@ -88,9 +87,7 @@ class Batches:
         response: Any,
     ) -> Any:
         if not 1 <= len(items) <= most:
-            raise Refused(
-                StatusCode.INVALID_ARGUMENT, f"A batch has 1 to {most} requests, not {len(items)}."
-            )
+            raise invalid(f"A batch has 1 to {most} requests, not {len(items)}.")
         name = self._operation_name(request)
         if name in self._operations:
             return self._operations[name]
@@ -107,7 +104,7 @@ class Batches:
     def _operation_name(self, request: Any) -> str:
         request_id = request.request_id or secrets.token_hex(16)
         if not _REQUEST_ID.fullmatch(request_id):
-            raise Refused(StatusCode.INVALID_ARGUMENT, f"request_id {request_id!r} is not valid.")
+            raise invalid(f"request_id {request_id!r} is not valid.")
         return f"{parent_of(request.parent, 'queues')}/operations/{request_id}"
 
     def _keep(self, operation: Any) -> Any:

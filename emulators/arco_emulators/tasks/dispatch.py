@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 
+from google.rpc import code_pb2
+
 from arco_emulators.backoff import retry_after
 from arco_emulators.counters import Counters
 from arco_emulators.identity import Issuer
@@ -85,7 +87,9 @@ class Dispatcher:
         answer = await self._sender.send(request)
         if chaos.strikes(faults.lose_answer):
             self._counters.add("faults", "lost answers")
-            answer = Answer(problem="the answer was lost on purpose")
+            answer = Answer(
+                code=code_pb2.DEADLINE_EXCEEDED, problem="the answer was lost on purpose"
+            )
         if queue.holds(entry):
             self._settle(queue, entry, answer)
 

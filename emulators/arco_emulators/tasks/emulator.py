@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
-from arco_emulators import admin, journal, locations, rpc, web
+from arco_emulators import journal, locations, rpc
 from arco_emulators.clock import Clock
 from arco_emulators.counters import Counters
 from arco_emulators.faults import Chaos
 from arco_emulators.identity import Issuer
+from arco_emulators.running import Running, served
 from arco_emulators.sender import Sender
 from arco_emulators.tasks.batches import Batches
 from arco_emulators.tasks.book import Book
@@ -85,34 +85,20 @@ class Emulator:
         await self._dispatcher.idle(ahead_seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A served emulator and its ports."""
-
-    emulator: Emulator
-    port: int
-    admin_port: int
-
-
 @contextlib.asynccontextmanager
 async def serving(
     settings: Settings, issuer: Issuer, chaos: Chaos | None = None
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[Running[Emulator]]:
     """Serve the emulator and its administrative endpoint while the block runs.
 
     Errors: OSError when a port is taken; BlockingIOError when the data file is.
     """
-    async with contextlib.AsyncExitStack() as stack:
-        emulator = Emulator(settings, issuer, chaos)
-        stack.push_async_callback(emulator.close)
-        emulator.start()
-        handlers = rpc.Gate(emulator.chaos, emulator.counters).handlers(emulator.services())
-        port = await stack.enter_async_context(
-            rpc.serving(handlers, host=settings.host, port=settings.port)
-        )
-        admin_port = await stack.enter_async_context(
-            web.serving(
-                admin.application(emulator, issuer), host=settings.host, port=settings.admin_port
-            )
-        )
-        yield Running(emulator, port, admin_port)
+    emulator = Emulator(settings, issuer, chaos)
+    async with served(
+        emulator,
+        issuer,
+        host=settings.host,
+        port=settings.port,
+        admin_port=settings.admin_port,
+    ) as running:
+        yield running

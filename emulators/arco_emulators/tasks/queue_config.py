@@ -6,14 +6,11 @@ import math
 from typing import Any
 
 from google.cloud import tasks_v2
-from google.protobuf.field_mask_pb2 import FieldMask
-from grpc import StatusCode
 
 from arco_emulators.backoff import Backoff
+from arco_emulators.outgoing import invalid, masked
 from arco_emulators.protos import duration, seconds_of
-from arco_emulators.rpc import Refused
 
-Queue = tasks_v2.Queue.pb()
 RUNNING = int(tasks_v2.Queue.State.RUNNING)
 PAUSED = int(tasks_v2.Queue.State.PAUSED)
 
@@ -50,9 +47,8 @@ def complete_retry(retry: Any) -> None:
     _check("max_attempts", retry.max_attempts, -1, math.inf)
     _check("max_doublings", retry.max_doublings, 0, math.inf)
     if not 0 <= seconds_of(retry.min_backoff) <= seconds_of(retry.max_backoff):
-        raise Refused(
-            StatusCode.INVALID_ARGUMENT,
-            "RetryConfig.min_backoff must be less than or equal to RetryConfig.max_backoff.",
+        raise invalid(
+            "RetryConfig.min_backoff must be less than or equal to RetryConfig.max_backoff."
         )
 
 
@@ -72,16 +68,9 @@ def updated(old: Any, new: Any, mask: Any) -> Any:
 
     Errors: Refused for a field that a queue does not have.
     """
-    paths = list(mask.paths) or [field.name for field in Queue.DESCRIPTOR.fields]
-    wanted = FieldMask(paths=[path for path in paths if path not in OUTPUT_ONLY])
-    if not wanted.IsValidForDescriptor(Queue.DESCRIPTOR):
-        raise Refused(StatusCode.INVALID_ARGUMENT, f"Invalid update_mask: {', '.join(paths)}.")
-    queue = Queue()
-    queue.CopyFrom(old)
-    wanted.MergeMessage(new, queue, replace_message_field=True, replace_repeated_field=True)
-    return completed(queue)
+    return completed(masked(old, new, mask, output_only=OUTPUT_ONLY))
 
 
 def _check(field: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise Refused(StatusCode.INVALID_ARGUMENT, f"{field} must be between {low:g} and {high:g}.")
+        raise invalid(f"{field} must be between {low:g} and {high:g}.")

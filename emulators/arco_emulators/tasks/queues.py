@@ -11,6 +11,7 @@ from grpc import StatusCode
 
 from arco_emulators import names
 from arco_emulators.clock import after
+from arco_emulators.outgoing import invalid
 from arco_emulators.paging import page
 from arco_emulators.protos import stamp
 from arco_emulators.rpc import Method, Refused
@@ -64,10 +65,9 @@ class Queues:
             )
         name = request.queue.name
         if not names.is_queue(name) or names.parent_of(name, "queues") != request.parent:
-            raise Refused(
-                StatusCode.INVALID_ARGUMENT,
+            raise invalid(
                 'Queue name must be formatted: "projects/<PROJECT_ID>/locations/<LOCATION_ID>/'
-                'queues/<QUEUE_ID>".',
+                'queues/<QUEUE_ID>".'
             )
         if name in self._book.queues:
             raise Refused(StatusCode.ALREADY_EXISTS, "Queue already exists")
@@ -82,7 +82,7 @@ class Queues:
         queue = self._book.queues.get(request.queue.name)
         if queue is None:
             if not names.is_queue(request.queue.name):
-                raise Refused(StatusCode.INVALID_ARGUMENT, "Queue.name is not that of a queue.")
+                raise invalid("Queue.name is not that of a queue.")
             return self._add(request.queue)
         queue.configure(updated(queue.message, request.queue, request.update_mask))
         self._book.save_queue(queue)
@@ -168,7 +168,5 @@ def _state(text: str) -> int:
     field, _, value = text.replace("=", ":").partition(":")
     states = dict(tasks_v2.Queue.pb().State.items())
     if text and (field.strip() != "state" or value.strip() not in states):
-        raise Refused(
-            StatusCode.INVALID_ARGUMENT, f"Of filters only state:<STATE> is emulated, not {text}."
-        )
+        raise invalid(f"Of filters only state:<STATE> is emulated, not {text}.")
     return int(states.get(value.strip(), 0))

@@ -9,32 +9,21 @@ from google.cloud import tasks_v2
 
 from arco_emulators import names
 from arco_emulators.identity import Issuer
+from arco_emulators.outgoing import WITH_BODY, authorized, kept_headers
 from arco_emulators.protos import seconds_of
 from arco_emulators.sender import HttpRequest
 from arco_emulators.tasks.entry import Entry
-from arco_emulators.tasks.task_checks import WITH_BODY
 
 USER_AGENT = "Google-Cloud-Tasks"
-_REPLACED = ("host", "content-length", "user-agent")
-_RESERVED = ("x-google-", "x-appengine-", "x-cloudtasks-")
 _HTTP = int(tasks_v2.UriOverride.Scheme.HTTP)
 _IF_NOT_EXISTS = int(tasks_v2.UriOverride.UriOverrideEnforceMode.IF_NOT_EXISTS)
-
-
-def kept_headers(headers: dict[str, str]) -> dict[str, str]:
-    """The user's headers without those that the service sets itself; their case is kept."""
-    return {
-        key: value
-        for key, value in headers.items()
-        if key.lower() not in _REPLACED and not key.lower().startswith(_RESERVED)
-    }
 
 
 def request_of(queue: Any, entry: Entry, issuer: Issuer) -> HttpRequest:
     """The request for the attempt that was just counted in the task's message."""
     task, target = entry.task, queue.http_target
     wanted = task.http_request
-    method = target.http_method or wanted.http_method
+    method = tasks_v2.HttpMethod(target.http_method or wanted.http_method).name
     url = _url(wanted.url, target.uri_override) if target.HasField("uri_override") else wanted.url
     headers = kept_headers(dict(wanted.headers))
     for override in target.header_overrides:
@@ -42,13 +31,10 @@ def request_of(queue: Any, entry: Entry, issuer: Issuer) -> HttpRequest:
     headers["User-Agent"] = USER_AGENT
     headers |= _task_headers(entry)
     with_token = target if target.WhichOneof("authorization_header") else wanted
-    if authorization := _authorization(with_token, url, issuer):
-        headers = {key: value for key, value in headers.items() if key.lower() != "authorization"}
-        headers["Authorization"] = authorization
     return HttpRequest(
-        method=tasks_v2.HttpMethod(method).name,
+        method=method,
         url=url,
-        headers=headers,
+        headers=authorized(headers, with_token, url, issuer),
         body=wanted.body if method in WITH_BODY else b"",
         deadline_seconds=seconds_of(task.dispatch_deadline),
     )
@@ -68,16 +54,6 @@ def _task_headers(entry: Entry) -> dict[str, str]:
         # Recorded from the service: there, and empty.
         headers["X-CloudTasks-TaskRetryReason"] = ""
     return headers
-
-
-def _authorization(message: Any, url: str, issuer: Issuer) -> str:
-    kind = message.WhichOneof("authorization_header")
-    if kind == "oidc_token":
-        token = message.oidc_token
-        return f"Bearer {issuer.token(token.service_account_email, token.audience or url)}"
-    if kind == "oauth_token":
-        return f"Bearer {issuer.access_token(message.oauth_token.service_account_email)}"
-    return ""
 
 
 def _url(url: str, override: Any) -> str:

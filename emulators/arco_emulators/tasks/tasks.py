@@ -10,6 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 from grpc import StatusCode
 
 from arco_emulators import names
+from arco_emulators.outgoing import kept_headers
 from arco_emulators.paging import page
 from arco_emulators.protos import duration, seconds_of, stamp, whole_stamp
 from arco_emulators.rpc import Method, Refused
@@ -19,7 +20,7 @@ from arco_emulators.tasks.entry import Entry
 from arco_emulators.tasks.queue import Queue
 from arco_emulators.tasks.queue_config import complete_retry
 from arco_emulators.tasks.queues import NOT_FOUND, Queues
-from arco_emulators.tasks.request import USER_AGENT, kept_headers
+from arco_emulators.tasks.request import USER_AGENT
 from arco_emulators.tasks.task_checks import check_name, check_task
 
 MAX_PAGE = 1000
