@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
 from arco_flow.adapters.gcp.oidc import GOOGLE_CERTS_URL
+from arco_flow.domain.durations import MAX_DURATION_MS
 from arco_flow.domain.errors import InvalidInput
+from arco_flow.domain.identifiers import validate_tenant, validate_workspace
 
 T = TypeVar("T")
 
@@ -25,14 +29,20 @@ ENGINE_VARIABLES: Final = {
     "ARCO_FLOW_TOKEN_TTL_MS": "token_ttl_ms",
 }
 """Variable -> field of `engine.context.Settings`; one that is not set keeps its default."""
+ABOVE_ZERO: Final = frozenset(
+    {"ARCO_FLOW_WAKE_MS", "ARCO_FLOW_MAX_IN_FLIGHT", "ARCO_FLOW_TOKEN_TTL_MS"}
+)
+"""With 0 in these nothing would ever run."""
+THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Where an emulator may be spoken to without TLS."""
 
 
 class Principal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an e-mail address stands for. permissions: read, write."""
+    """What an e-mail address stands for."""
 
     tenant: str
     workspace: str
-    permissions: tuple[str, ...] = ("read", "write")
+    permissions: tuple[Literal["read", "write"], ...] = ("read", "write")
 
 
 class RouteTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -108,13 +118,17 @@ class _Reader:
         try:
             return parse(value)
         except (ValueError, msgspec.MsgspecError) as error:
-            self.problems.append(f"{name} must be {what}: {error}")
-            return default
+            problem = str(error)
+        except InvalidInput as error:
+            problem = error.message
+        self.problems.append(f"{name} must be {what}: {problem}")
+        return default
 
     def url(self, name: str, default: str | None = None) -> str:
         value = self.text(name, default)
-        if value and not value.startswith(("http://", "https://")):
-            self.problems.append(f"{name} is '{value}', which is no URL")
+        problem = _url_problem(value) if value else ""
+        if problem:
+            self.problems.append(f"{name} is '{value}', {problem}")
         return value
 
 
@@ -122,19 +136,17 @@ def read_settings(environment: Mapping[str, str]) -> FunctionSettings:
     """Settings out of the environment. Raises InvalidInput that lists all that is wrong."""
     reader = _Reader(environment)
     names = msgspec.json.Decoder(dict[str, str]).decode
-    routes = msgspec.json.Decoder(dict[str, RouteTarget]).decode
-    principals = msgspec.json.Decoder(dict[str, Principal]).decode
     found = FunctionSettings(
         function=reader.text("ARCO_FLOW_FUNCTION"),
         project=reader.text("ARCO_FLOW_PROJECT"),
         location=reader.text("ARCO_FLOW_LOCATION"),
         bucket=reader.text("ARCO_FLOW_BUCKET"),
         audience=reader.url("ARCO_FLOW_AUDIENCE"),
-        urls=reader.parsed("ARCO_FLOW_FUNCTION_URLS", names, {}, "JSON of names and URLs"),
+        urls=reader.parsed("ARCO_FLOW_FUNCTION_URLS", _urls, {}, "JSON of names and URLs"),
         accounts=reader.parsed("ARCO_FLOW_ACCOUNTS", names, {}, "JSON of names and e-mails"),
-        routes=reader.parsed("ARCO_FLOW_ROUTES", routes, {}, "JSON of routes and targets"),
+        routes=reader.parsed("ARCO_FLOW_ROUTES", _routes, {}, "JSON of routes and targets"),
         principals=reader.parsed(
-            "ARCO_FLOW_PRINCIPALS", principals, {}, "JSON of e-mails and what they may do"
+            "ARCO_FLOW_PRINCIPALS", _principals, {}, "JSON of e-mails and what they may do"
         ),
         certs_url=reader.url("ARCO_FLOW_OIDC_CERTS_URL", GOOGLE_CERTS_URL),
         database=reader.text("ARCO_FLOW_DATABASE", "(default)"),
@@ -142,12 +154,8 @@ def read_settings(environment: Mapping[str, str]) -> FunctionSettings:
         scheduler_endpoint=reader.text("ARCO_FLOW_SCHEDULER_ENDPOINT", ""),
         code_target=reader.text("ARCO_FLOW_CODE_TARGET", ""),
         code_root=reader.text("ARCO_FLOW_CODE_ROOT", ""),
-        log_level=reader.text("ARCO_FLOW_LOG_LEVEL", "INFO"),
-        engine={
-            name: reader.parsed(variable, _whole, 0, "a whole number of milliseconds")
-            for variable, name in ENGINE_VARIABLES.items()
-            if environment.get(variable, "").strip()
-        },
+        log_level=reader.parsed("ARCO_FLOW_LOG_LEVEL", _level, "INFO", "a level of logging"),
+        engine=_engine_settings(reader, environment),
     )
     if reader.problems:
         raise InvalidInput(
@@ -159,8 +167,71 @@ def read_settings(environment: Mapping[str, str]) -> FunctionSettings:
     return found
 
 
-def _whole(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError(f"{number} is below 0")
-    return number
+def _engine_settings(reader: _Reader, environment: Mapping[str, str]) -> dict[str, int]:
+    found = {}
+    for variable, name in ENGINE_VARIABLES.items():
+        if environment.get(variable, "").strip():
+            least = 1 if variable in ABOVE_ZERO else 0
+            what = f"a whole number of {least} or more"
+            found[name] = reader.parsed(variable, _at_least(least), least, what)
+    return found
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        number = int(text)
+        if not least <= number <= MAX_DURATION_MS:
+            raise ValueError(f"{number} is not from {least} to {MAX_DURATION_MS}")
+        return number
+
+    return read
+
+
+def _urls(text: str) -> dict[str, str]:
+    urls = msgspec.json.decode(text, type=dict[str, str])
+    for name, url in urls.items():
+        _require_url(f"that of '{name}'", url)
+    return urls
+
+
+def _routes(text: str) -> dict[str, RouteTarget]:
+    routes = msgspec.json.decode(text, type=dict[str, RouteTarget])
+    for name, target in routes.items():
+        _require_url(f"the target of '{name}'", target.url)
+        _require_url(f"the audience of '{name}'", target.audience)
+    return routes
+
+
+def _principals(text: str) -> dict[str, Principal]:
+    principals = msgspec.json.decode(text, type=dict[str, Principal])
+    for principal in principals.values():
+        validate_tenant(principal.tenant)
+        validate_workspace(principal.workspace)
+    return principals
+
+
+def _require_url(what: str, url: str) -> None:
+    problem = _url_problem(url)
+    if problem:
+        raise ValueError(f"{what} is '{url}', {problem}")
+
+
+def _url_problem(url: str) -> str:
+    """Why tokens must not be sent to a URL, nor certificates be believed; "" for a good one."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        host = ""
+    if not host or not url.isprintable() or " " in url or "@" in parts.netloc:
+        return "which is no URL"
+    if parts.scheme == "https" or (parts.scheme == "http" and host in THIS_MACHINE):
+        return ""
+    return "which is not https"
+
+
+def _level(text: str) -> str:
+    level = text.upper()
+    if level not in logging.getLevelNamesMapping():
+        raise ValueError(f"'{text}' is none of DEBUG, INFO, WARNING, ERROR, CRITICAL")
+    return level
