@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from arco_flow.domain.errors import InvalidInput, Unavailable
 
 MIN_SECRET_BYTES = 32
+_NAMES = ("ARCO_FLOW_TENANT_SECRET", "ARCO_FLOW_TOKEN_SECRET")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,35 +22,38 @@ class PlaneSecrets:
 
 def read_secrets(environment: Mapping[str, str]) -> PlaneSecrets:
     """ARCO_FLOW_TENANT_SECRET and ARCO_FLOW_TOKEN_SECRET: base64, or a Secret Manager version as
-    `projects/P/secrets/S/versions/V`. Raises InvalidInput, Unavailable."""
-    return PlaneSecrets(
-        _secret(environment, "ARCO_FLOW_TENANT_SECRET"),
-        _secret(environment, "ARCO_FLOW_TOKEN_SECRET"),
-    )
+    `projects/P/secrets/S/versions/V`. Raises InvalidInput that names all that are wrong,
+    Unavailable."""
+    found = {name: _secret(environment.get(name, "")) for name in _NAMES}
+    wrong = [name for name, secret in found.items() if len(secret) < MIN_SECRET_BYTES]
+    if wrong:
+        raise InvalidInput(
+            f"{' and '.join(wrong)} must hold at least {MIN_SECRET_BYTES} bytes in base64",
+            fix="make one with `openssl rand -base64 32` and keep it in Secret Manager",
+        )
+    return PlaneSecrets(*found.values())
 
 
-def _secret(environment: Mapping[str, str], name: str) -> bytes:
-    text = environment.get(name, "").strip()
+def _secret(text: str) -> bytes:
+    """The bytes of a secret; none for what is no base64. No message of ours repeats it."""
+    text = text.strip()
     if text.startswith("projects/"):
         text = _from_secret_manager(text)
     try:
-        secret = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        secret = b""
-    if len(secret) < MIN_SECRET_BYTES:
-        raise InvalidInput(
-            f"{name} must hold at least {MIN_SECRET_BYTES} bytes in base64",
-            fix="make one with `openssl rand -base64 32` and keep it in Secret Manager",
-        )
-    return secret
+        # What a command has written into Secret Manager ends in a line break.
+        return base64.b64decode(text.strip(), validate=True)
+    except ValueError:
+        return b""
 
 
 def _from_secret_manager(version: str) -> str:
     from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
     from google.cloud import secretmanager
 
     try:
         client = secretmanager.SecretManagerServiceClient()
-        return client.access_secret_version(name=version).payload.data.decode()
-    except GoogleAPIError as error:
+        data: bytes = client.access_secret_version(name=version).payload.data
+    except (GoogleAPIError, GoogleAuthError) as error:
         raise Unavailable(f"the secret {version} can not be read: {error}") from error
+    return data.decode(errors="replace")
