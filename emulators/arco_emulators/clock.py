@@ -61,7 +61,7 @@ class Alarm:
         self._ring = ring
         self._handle: asyncio.TimerHandle | None = None
         self._due: float | None = None
-        clock.watch(ring)
+        clock.watch(self._rung)
 
     def set(self, due: float | None) -> None:
         """Ring at this time of the clock, and at no other; None stops the timer."""
@@ -76,7 +76,7 @@ class Alarm:
     def close(self) -> None:
         """Ring no more."""
         self._stop()
-        self._clock.unwatch(self._ring)
+        self._clock.unwatch(self._rung)
 
     def _rung(self) -> None:
         self._stop()

@@ -10,6 +10,10 @@ import aiohttp
 from google.rpc import code_pb2
 from yarl import URL
 
+IDLE_SECONDS = 4.0
+"""How long a connection waits for its next request: less than servers wait (uvicorn: 5), so that
+a request does not meet a connection that its server is closing."""
+
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """What aiohttp adds by itself, and the services do not."""
 
@@ -83,7 +87,7 @@ class Sender:
     def _connections(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
                 timeout=aiohttp.ClientTimeout(total=None),
                 skip_auto_headers=_AUTOMATIC,
                 cookie_jar=aiohttp.DummyCookieJar(),

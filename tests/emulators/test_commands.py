@@ -17,6 +17,8 @@ import pytest
 
 from emulators.tasks_client import LOCATION, client_of
 
+pytestmark = pytest.mark.xdist_group("processes")
+
 ROOT = Path(__file__).resolve().parents[2]
 READY = {
     "tasks": r"cloud-tasks ready: grpc 127\.0\.0\.1:(\d+), admin http://127\.0\.0\.1:(\d+)\n",

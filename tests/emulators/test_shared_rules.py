@@ -20,6 +20,7 @@ from arco_emulators.protos import duration, seconds_of, stamp
 from arco_emulators.rpc import Refused
 from arco_emulators.tasks.bucket import TokenBucket
 from arco_emulators.tasks.graves import Graves
+from emulators.targets import SECONDS
 
 
 def _backoff(**changes):
@@ -178,6 +179,26 @@ def test_an_alarm_rings_once_at_the_time_to_which_it_was_moved_last():
         return at - due
 
     assert asyncio.run(rung()) >= -0.005
+
+
+def test_an_alarm_that_was_set_before_a_jump_of_the_clock_does_not_ring_late():
+    async def rung():
+        clock, rings = Clock(), asyncio.Queue()
+
+        def ring():
+            if clock.now() < due:
+                alarm.set(due)
+            else:
+                rings.put_nowait(clock.now())
+
+        alarm = Alarm(clock, ring)
+        due = clock.now() + 60
+        alarm.set(due)
+        clock.advance(59.98)
+        async with asyncio.timeout(SECONDS):
+            return await rings.get() - due
+
+    assert asyncio.run(rung()) >= 0
 
 
 def test_a_jump_of_the_clock_does_what_was_waited_for():

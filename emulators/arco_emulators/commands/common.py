@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import sys
 from contextlib import AbstractAsyncContextManager
@@ -81,12 +83,21 @@ def serve(server: AbstractAsyncContextManager[str]) -> int:
 
     Answers the exit code: 1 when it could not start, and why is told on standard error.
     """
+    _allow_many_connections()
     try:
         asyncio.run(_until_signal(server))
     except OSError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
+
+
+def _allow_many_connections() -> None:
+    """Let each of a queue's thousand dispatches have a connection; many systems begin with 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS says that there is no limit and then refuses to be taken at its word.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _until_signal(server: AbstractAsyncContextManager[str]) -> None:
