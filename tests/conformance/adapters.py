@@ -35,7 +35,7 @@ from arco_flow.ports.bus import Bus
 from arco_flow.ports.objects import AsyncObjects, Objects
 from arco_flow.ports.store import Store
 from arco_flow.ports.tasks import Tasks
-from conformance.google_cloud import firestore_store
+from conformance.google_cloud import cloud_objects, firestore_store
 
 # Short, so that the suites can walk through a back-off and a deadline.
 SETTINGS = QueueSettings(
@@ -218,7 +218,11 @@ STORES: dict[str, StoreFactory] = {
 }
 QUEUES: dict[str, QueueFactory] = {"memory": memory_queue, "local": local_queue}
 BUSES: dict[str, BusFactory] = {"memory": memory_bus, "local": local_bus}
-OBJECTS: dict[str, ObjectsFactory] = {"memory": memory_objects, "local": local_objects}
+OBJECTS: dict[str, ObjectsFactory] = {
+    "memory": memory_objects,
+    "local": local_objects,
+    "cloud_storage": cloud_objects,
+}
 
 
 @dataclass

@@ -1,14 +1,20 @@
-"""Google's emulators, found, started once per test process, and ended with it."""
+"""The emulators, started once per test process when they are first asked for, ended with it:
+Google's, found in its SDK, and ours, served by a thread."""
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
-from contextlib import suppress
+import threading
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -48,6 +54,40 @@ def pubsub_address() -> str:
     arguments = f"--host=127.0.0.1 --port={port} --data-dir={folder}"
     _start(_jar(PUBSUB_JARS), "com.google.cloud.pubsub.testing.v1.Main", arguments, port)
     return f"127.0.0.1:{port}"
+
+
+@cache
+def storage_url() -> str:
+    """URL of our storage emulator."""
+    from arco_emulators.storage.server import serve
+
+    return f"http://127.0.0.1:{_served(lambda: serve(port=0))}"
+
+
+def new_bucket(name: str) -> str:
+    """A bucket in the storage emulator."""
+    request = urllib.request.Request(
+        f"{storage_url()}/storage/v1/b?project=tests",
+        data=b'{"name": "%s"}' % name.encode(),
+        headers={"content-type": "application/json"},
+    )
+    urllib.request.urlopen(request, timeout=30).close()
+    return name
+
+
+def _served(open_server: Callable[[], AbstractAsyncContextManager[int]]) -> int:
+    """What a server yields that is open in a thread of its own until this process ends."""
+    loop, opened = asyncio.new_event_loop(), Future()
+
+    async def main() -> None:
+        ended = asyncio.Event()
+        atexit.register(loop.call_soon_threadsafe, ended.set)
+        async with open_server() as served:
+            opened.set_result(served)
+            await ended.wait()
+
+    threading.Thread(target=lambda: loop.run_until_complete(main()), daemon=True).start()
+    return opened.result(60)
 
 
 def _jar(pattern: str) -> Path:

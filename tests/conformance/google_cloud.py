@@ -7,21 +7,25 @@ adapter (tests/adapters/gcp).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from arco_flow.adapters.gcp.cloud_storage import CloudObjects
 from arco_flow.adapters.gcp.firestore_calls import FirestoreCalls
 from arco_flow.adapters.gcp.firestore_store import FirestoreStore
 from arco_flow.adapters.gcp.firestore_wire import ms_of, set_ms
+from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.adapters.gcp.server_time import ServerTime
 from arco_flow.adapters.memory.clock import VirtualClock
+from arco_flow.adapters.threaded import ThreadedObjects
+from arco_flow.ports.objects import AsyncObjects, Objects
 from arco_flow.ports.store import Store
-from conformance.emulators import firestore_address
+from conformance.emulators import firestore_address, new_bucket, storage_url
 from conformance.firestore_indexes import IndexCheck
 
-NAMES = ("firestore",)
+NAMES = ("firestore", "cloud_storage")
 """Of these adapters in the tables of the suites."""
 
 
@@ -68,3 +72,13 @@ async def firestore_store(folder: Path, clock: VirtualClock) -> AsyncIterator[St
         yield store
     finally:
         await store.close()
+
+
+@contextmanager
+def cloud_objects(folder: Path) -> Iterator[tuple[Objects, AsyncObjects]]:
+    bucket = new_bucket(a_project())
+    objects = CloudObjects(bucket, emulator=storage_url(), pace=Pace(attempts=6, first_ms=1))
+    try:
+        yield objects, ThreadedObjects(objects)
+    finally:
+        objects.close()

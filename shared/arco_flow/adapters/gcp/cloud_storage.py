@@ -1,4 +1,8 @@
-"""The object store on Cloud Storage: every write under a generation precondition."""
+"""The object store on Cloud Storage: every write under a generation precondition.
+
+Everything that is written carries the token of its writer as metadata: who is told that the
+precondition did not hold, after an attempt without an answer, reads it back and compares.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +13,24 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
+from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.adapters.gcp.storage_http import GOOGLE_STORAGE, Answer, StorageHttp, refused
+from arco_flow.adapters.gcp.storage_uploads import WRITER, Uploads, writer_token
 from arco_flow.adapters.object_keys import object_key, object_prefix
-from arco_flow.domain.errors import InvalidInput
+from arco_flow.domain.errors import Contended, InvalidInput
 from arco_flow.ports.objects import ObjectMeta, StoredObject
 
-CHUNK_BYTES: Final = 16 * 1024 * 1024
-"""A file of more is sent in chunks of a resumable upload, of which only the last one that failed
-is sent again. A multiple of 256 KiB, as the service demands."""
+WHOLE_BYTES: Final = 32 * 1024 * 1024
+"""A file of more is sent in parts beside each other."""
 _PAGE: Final = 1000
+_RACES: Final = 8
 
 
 class CloudObjects:
     """`Objects` in one bucket; for several threads.
 
     emulator: URL of one; None: what STORAGE_EMULATOR_HOST says, as for the official client.
+    whole_bytes: the largest file that is sent in one request.
     """
 
     def __init__(
@@ -32,12 +39,15 @@ class CloudObjects:
         *,
         emulator: str | None = None,
         counts: OperationCounts | None = None,
+        pace: Pace | None = None,
+        whole_bytes: int = WHOLE_BYTES,
     ) -> None:
         if emulator is None:
             emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
-        self._http = StorageHttp(emulator or GOOGLE_STORAGE, counts)
+        self._http = StorageHttp(emulator or GOOGLE_STORAGE, counts, pace)
         self._objects = f"/storage/v1/b/{quote(bucket, safe='')}/o"
-        self._uploads = f"/upload/storage/v1/b/{quote(bucket, safe='')}/o"
+        self._uploads = Uploads(self._http, bucket)
+        self._whole_bytes = whole_bytes
 
     def close(self) -> None:
         """Close the kept connections; it can be used on."""
@@ -47,7 +57,7 @@ class CloudObjects:
         """See Objects."""
         key = object_key(key)
         answer = self._http.send("object_reads", "GET", f"{self._object(key)}?alt=media")
-        if answer.status == 404:
+        if _is_absent(answer):
             return None
         if answer.status != 200:
             raise refused(answer, f"to read '{key}'")
@@ -58,7 +68,7 @@ class CloudObjects:
         return self._put(object_key(key), data, 0)
 
     def put_if_generation(self, key: str, data: bytes, generation: int) -> int | None:
-        """See Objects."""
+        """See Objects. None too when ours was overwritten before it was answered."""
         return self._put(object_key(key), data, generation)
 
     def put_file_if_absent(self, key: str, path: str) -> int | None:
@@ -69,11 +79,15 @@ class CloudObjects:
         key = object_key(key)
         if not os.path.isfile(path):
             raise InvalidInput(f"there is no file '{path}' to store as '{key}'")
-        if os.path.getsize(path) <= CHUNK_BYTES:
+        if os.path.getsize(path) <= self._whole_bytes:
             with open(path, "rb") as file:
                 generation = self._put(key, file.read(), 0)
+        elif self._metadata(key) is not None:
+            generation = None
         else:
-            generation = self._put_in_chunks(key, path)
+            token = writer_token()
+            composed = self._uploads.compose(key, path, self._whole_bytes, token)
+            generation = self._written(key, composed, token)
         if generation is not None:
             os.unlink(path)
         return generation
@@ -84,7 +98,7 @@ class CloudObjects:
         found: list[ObjectMeta] = []
         token = ""
         while len(found) < limit:
-            page = self._page(prefix, after, token)
+            page = self._page(prefix, after, token, limit - len(found))
             items: Sequence[dict[str, Any]] = page.get("items", ())
             metas = (ObjectMeta(i["name"], int(i["generation"]), int(i["size"])) for i in items)
             found += [meta for meta in metas if meta.key > after]
@@ -94,14 +108,21 @@ class CloudObjects:
         return found[:limit]
 
     def delete(self, key: str) -> bool:
-        """See Objects."""
+        """See Objects. The generation that was seen is deleted, so that a repetition does not
+        remove what somebody has written meanwhile."""
         key = object_key(key)
-        answer = self._http.send("object_deletes", "DELETE", self._object(key))
-        if answer.status == 404:
-            return answer.maybe
-        if answer.status not in (200, 204):
-            raise refused(answer, f"to delete '{key}'")
-        return True
+        for _ in range(_RACES):
+            found = self._metadata(key)
+            if found is None:
+                return False
+            query = f"?ifGenerationMatch={found['generation']}"
+            answer = self._http.send("object_deletes", "DELETE", self._object(key) + query)
+            is_gone = answer.status == 412 or _is_absent(answer)
+            if answer.status in (200, 204) or (is_gone and answer.maybe):
+                return True
+            if not is_gone:
+                raise refused(answer, f"to delete '{key}'")
+        raise Contended(f"'{key}' is written again and again, so it can not be deleted")
 
     def local_path(self, key: str) -> str | None:
         """None: what is stored is far away."""
@@ -112,77 +133,41 @@ class CloudObjects:
         return f"{self._objects}/{quote(key, safe='')}"
 
     def _put(self, key: str, data: bytes, generation: int) -> int | None:
-        query = urlencode(
-            {"uploadType": "media", "name": key, "ifGenerationMatch": generation}, quote_via=quote
-        )
-        answer = self._http.send(
-            "object_writes",
-            "POST",
-            f"{self._uploads}?{query}",
-            body=data,
-            headers={"content-type": "application/octet-stream"},
-        )
-        return self._written(key, answer, len(data), data)
+        token = writer_token()
+        return self._written(key, self._uploads.whole(key, data, generation, token), token)
 
-    def _written(self, key: str, answer: Answer, size: int, data: bytes | None) -> int | None:
-        """The generation of a write that was answered.
-
-        A refused precondition has two meanings when an earlier attempt got no answer: somebody
-        else was first, or we were. What is stored tells: if it is what we sent, it counts as ours.
-        """
+    def _written(self, key: str, answer: Answer, token: str) -> int | None:
+        """The generation of a write that was answered; None when its precondition did not hold."""
         if answer.status == 200:
             return int(json.loads(answer.body)["generation"])
         if answer.status != 412:
             raise refused(answer, f"to write '{key}'")
-        if not answer.maybe:
+        found = self._metadata(key) if answer.maybe else None
+        if found is None or found.get("metadata", {}).get(WRITER) != token:
             return None
-        if data is None:
-            return self._generation_of_size(key, size)
-        stored = self.get(key)
-        return stored.generation if stored is not None and stored.data == data else None
+        return int(found["generation"])
 
-    def _generation_of_size(self, key: str, size: int) -> int | None:
-        answer = self._http.send("object_reads", "GET", self._object(key))
+    def _metadata(self, key: str) -> dict[str, Any] | None:
+        """Generation and metadata of an object, or None."""
+        path = f"{self._object(key)}?fields=generation,metadata"
+        answer = self._http.send("object_reads", "GET", path)
+        if _is_absent(answer):
+            return None
         if answer.status != 200:
-            return None
-        found = json.loads(answer.body)
-        return int(found["generation"]) if int(found["size"]) == size else None
+            raise refused(answer, f"to look at '{key}'")
+        found: dict[str, Any] = json.loads(answer.body)
+        return found
 
-    def _put_in_chunks(self, key: str, path: str) -> int | None:
-        query = urlencode(
-            {"uploadType": "resumable", "name": key, "ifGenerationMatch": 0}, quote_via=quote
-        )
-        begun = self._http.send("object_writes", "POST", f"{self._uploads}?{query}")
-        if begun.status == 412:
-            return None
-        if begun.status != 200:
-            raise refused(begun, f"to begin '{key}'")
-        session = _path_of(begun.headers["location"])
-        size = os.path.getsize(path)
-        with open(path, "rb") as file:
-            start = 0
-            while True:
-                chunk = file.read(CHUNK_BYTES)
-                span = f"bytes {start}-{start + len(chunk) - 1}/{size}"
-                answer = self._http.send(
-                    "object_writes", "PUT", session, body=chunk, headers={"content-range": span}
-                )
-                if answer.status != 308:
-                    return self._written(key, answer, size, None)
-                start = _next_byte(answer)
-                file.seek(start)
-
-    def _page(self, prefix: str, after: str, token: str) -> dict[str, Any]:
-        wanted = {
+    def _page(self, prefix: str, after: str, token: str, wanted: int) -> dict[str, Any]:
+        # Keys begin at `after` itself there, which is left out here.
+        query: dict[str, Any] = {
             "prefix": prefix,
-            "maxResults": _PAGE,
+            "maxResults": min(wanted + 1, _PAGE),
             "fields": "items(name,generation,size),nextPageToken",
         }
-        if after:
-            wanted["startOffset"] = after
-        if token:
-            wanted["pageToken"] = token
-        path = f"{self._objects}?{urlencode(wanted, quote_via=quote)}"
+        query |= {"startOffset": after} if after else {}
+        query |= {"pageToken": token} if token else {}
+        path = f"{self._objects}?{urlencode(query, quote_via=quote)}"
         answer = self._http.send("object_writes", "GET", path)
         if answer.status != 200:
             raise refused(answer, f"to list '{prefix}'")
@@ -190,14 +175,6 @@ class CloudObjects:
         return page
 
 
-def _path_of(url: str) -> str:
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    return f"{parts.path}?{parts.query}"
-
-
-def _next_byte(answer: Answer) -> int:
-    """How much of a resumable upload is stored: `range: bytes=0-N`; nothing without it."""
-    kept = answer.headers.get("range", "")
-    return int(kept.rpartition("-")[2]) + 1 if kept else 0
+def _is_absent(answer: Answer) -> bool:
+    """Whether there is no such object; a bucket that does not exist is another trouble."""
+    return answer.status == 404 and b"bucket does not exist" not in answer.body

@@ -22,12 +22,17 @@ ALREADY_EXISTS, and only who knows what was sent can tell.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from enum import Enum, auto
+from typing import TypeVar
 
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
 
+from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.domain.errors import ArcoError, InvalidInput, OutcomeUnknown, Unavailable
+
+T = TypeVar("T")
 
 ApiError = (GoogleAPICallError, GoogleAuthError)
 """All that a call of a client may raise."""
@@ -93,6 +98,22 @@ def failure(error: Exception, what: str, *, maybe_applied: bool = False) -> Arco
         return InvalidInput(text, details={"status": status})
     kind = OutcomeUnknown if maybe_applied else Unavailable
     return kind(text, fix=_FIXES.get(status), details={"status": status})
+
+
+async def patiently(pace: Pace, what: str, call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call that may be made twice without harm until it is answered.
+
+    Raises Unavailable after the last attempt, and at once what repeating can not mend.
+    """
+    for attempt in range(pace.attempts):
+        try:
+            return await call()
+        except ApiError as error:
+            is_final = fate_of(error) in (Fate.REFUSED, Fate.PRECONDITION)
+            if is_final or attempt == pace.attempts - 1:
+                raise failure(error, what) from error
+        await pace.pause(attempt)
+    raise AssertionError("a pace has at least one attempt")
 
 
 def _first_line(error: Exception) -> str:

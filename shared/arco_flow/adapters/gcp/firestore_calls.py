@@ -16,6 +16,7 @@ from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
 from google.cloud.firestore_v1.types import firestore as types
 
+from arco_flow.adapters.gcp.failures import patiently
 from arco_flow.adapters.gcp.firestore_wire import (
     BatchGetDocumentsRequest,
     CommitRequest,
@@ -23,7 +24,7 @@ from arco_flow.adapters.gcp.firestore_wire import (
     RunQueryRequest,
 )
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
-from arco_flow.adapters.gcp.pacing import Pace, patiently
+from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.adapters.gcp.server_time import ServerTime
 from arco_flow.domain.errors import TooLarge
 

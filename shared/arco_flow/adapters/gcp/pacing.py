@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import random
-from typing import TypeVar
-
-from arco_flow.adapters.gcp.failures import ApiError, Fate, failure, fate_of
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +16,13 @@ class Pace:
     first_ms: int = 40
     timeout_s: float = 8.0
 
+    def wait_s(self, attempt: int) -> float:
+        """Seconds to wait after a failed attempt (0 for the first)."""
+        return self.first_ms / 1000 * float(3**attempt) * random()  # noqa: S311
+
     async def pause(self, attempt: int) -> None:
-        """Wait after a failed attempt (0 for the first)."""
-        await asyncio.sleep(self.first_ms / 1000 * 3**attempt * random())  # noqa: S311
+        """Wait after a failed attempt."""
+        # Imported here, because what waits on threads needs no event loop.
+        import asyncio
 
-
-async def patiently(pace: Pace, what: str, call: Callable[[], Awaitable[T]]) -> T:
-    """Make a call that may be made twice without harm until it is answered.
-
-    Raises Unavailable after the last attempt, and at once what repeating can not mend.
-    """
-    for attempt in range(pace.attempts):
-        try:
-            return await call()
-        except ApiError as error:
-            is_final = fate_of(error) in (Fate.REFUSED, Fate.PRECONDITION)
-            if is_final or attempt == pace.attempts - 1:
-                raise failure(error, what) from error
-        await pace.pause(attempt)
-    raise AssertionError("a pace has at least one attempt")
+        await asyncio.sleep(self.wait_s(attempt))

@@ -1,0 +1,83 @@
+"""Access tokens of this process's own account, for requests that no Google client makes.
+
+On Cloud Run they are asked of the metadata server by one plain request: google-auth would do the
+same after 120 ms of imports. Elsewhere google-auth finds the credentials.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any, Final
+
+from arco_flow.domain.errors import Unavailable
+
+_PATH: Final = "/computeMetadata/v1/instance/service-accounts/default/token"
+_MARGIN_SECONDS: Final = 225.0
+"""A token is renewed when it lives no longer: the metadata server gives a new one from then on."""
+_FIX: Final = "give this process a service account, or run `gcloud auth application-default login`"
+
+
+class AccessTokens:
+    """Holds one token and renews it before it ends; for several threads. Nothing is imported or
+    asked for before the first one is wanted."""
+
+    def __init__(self, scope: str) -> None:
+        self._scope = scope
+        self._lock = Lock()
+        self._token = ""
+        self._until = 0.0
+        self._fetch: Callable[[], tuple[str, float]] | None = None
+
+    def get(self) -> str:
+        """A token that is valid for some minutes. Raises Unavailable."""
+        with self._lock:
+            if time.monotonic() >= self._until - _MARGIN_SECONDS:
+                if self._fetch is None:
+                    on_platform = "K_SERVICE" in os.environ or "CLOUD_RUN_JOB" in os.environ
+                    self._fetch = _of_the_platform if on_platform else _of_google_auth(self._scope)
+                self._token, seconds = self._fetch()
+                self._until = time.monotonic() + seconds
+            return self._token
+
+
+def _of_the_platform() -> tuple[str, float]:
+    host = os.environ.get("GCE_METADATA_HOST", "metadata.google.internal")
+    connection = http.client.HTTPConnection(host, timeout=10)
+    try:
+        connection.request("GET", _PATH, headers={"Metadata-Flavor": "Google"})
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise Unavailable(f"the metadata server does not answer: {error}") from error
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise Unavailable(f"the metadata server gives no token: {answer.status}", fix=_FIX)
+    told: dict[str, Any] = json.loads(body)
+    return str(told["access_token"]), float(told["expires_in"])
+
+
+def _of_google_auth(scope: str) -> Callable[[], tuple[str, float]]:
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import Request
+
+    found: list[Any] = []
+
+    def fetch() -> tuple[str, float]:
+        try:
+            if not found:
+                found.append(google.auth.default(scopes=[scope])[0])
+            found[0].refresh(Request())
+        except GoogleAuthError as error:
+            raise Unavailable(f"there are no credentials: {error}", fix=_FIX) from error
+        lives = found[0].expiry.replace(tzinfo=UTC) - datetime.now(UTC)
+        return str(found[0].token), lives.total_seconds()
+
+    return fetch

@@ -1,0 +1,138 @@
+"""Tokens are asked for once, kept until shortly before they end, and without heavy imports."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from arco_flow.adapters.gcp.access_tokens import AccessTokens
+from arco_flow.domain.errors import Unavailable
+
+SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+
+
+class Server:
+    """Gives tokens out, numbered."""
+
+    def __init__(self):
+        self.requests = []
+        self.status = 200
+        self.lives_seconds = 3600
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.requests.append((self.path, self.headers.get("Metadata-Flavor")))
+                body = json.dumps(
+                    {
+                        "access_token": f"token-{len(outer.requests)}",
+                        "expires_in": outer.lives_seconds,
+                        "token_type": "Bearer",
+                    }
+                ).encode()
+                self.send_response(outer.status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_POST = do_GET
+
+            def log_message(self, *arguments):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server():
+    running = Server()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def platform(server, monkeypatch):
+    monkeypatch.setenv("K_SERVICE", "dispatch")
+    monkeypatch.setenv("GCE_METADATA_HOST", server.address)
+    return server
+
+
+def test_on_the_platform_the_metadata_server_is_asked_once(platform):
+    tokens = AccessTokens(SCOPE)
+    assert platform.requests == []
+    assert [tokens.get() for _ in range(3)] == ["token-1"] * 3
+    path = "/computeMetadata/v1/instance/service-accounts/default/token"
+    assert platform.requests == [(path, "Google")]
+
+
+def test_a_token_that_ends_soon_is_renewed(platform):
+    platform.lives_seconds = 200
+    tokens = AccessTokens(SCOPE)
+    assert [tokens.get(), tokens.get()] == ["token-1", "token-2"]
+
+
+def test_without_a_token_nothing_was_applied(platform):
+    platform.status = 404
+    with pytest.raises(Unavailable, match="gives no token: 404"):
+        AccessTokens(SCOPE).get()
+
+
+def test_a_metadata_server_that_does_not_answer_is_an_outage(platform):
+    platform.close()
+    with pytest.raises(Unavailable, match="does not answer"):
+        AccessTokens(SCOPE).get()
+
+
+def test_on_the_platform_nothing_of_googles_is_imported(platform):
+    code = (
+        "import sys; from arco_flow.adapters.gcp.access_tokens import AccessTokens;"
+        f"print(AccessTokens('{SCOPE}').get(), 'google.auth' in sys.modules)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ, check=True, capture_output=True, text=True
+    )
+    assert told.stdout.split() == ["token-1", "False"]
+
+
+def test_elsewhere_google_auth_finds_the_credentials(server, monkeypatch, tmp_path):
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    account = {
+        "type": "service_account",
+        "client_email": "me@example.iam.gserviceaccount.com",
+        "token_uri": f"http://{server.address}/token",
+        "private_key": key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ).decode(),
+    }
+    path = tmp_path / "account.json"
+    path.write_text(json.dumps(account))
+    monkeypatch.delenv("K_SERVICE", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    tokens = AccessTokens(SCOPE)
+    assert [tokens.get(), tokens.get()] == ["token-1", "token-1"]
+
+
+def test_bad_credentials_are_named(monkeypatch, tmp_path):
+    path = tmp_path / "account.json"
+    path.write_text("{}")
+    monkeypatch.delenv("K_SERVICE", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    with pytest.raises(Unavailable, match="fix: give this process"):
+        AccessTokens(SCOPE).get()
