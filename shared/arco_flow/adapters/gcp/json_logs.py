@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-MAX_LINE_CHARS: Final = 64 * 1024
-"""Cloud Logging takes entries of 256 KiB; a line that is longer is cut, with a mark."""
+MAX_MESSAGE_CHARS: Final = 8 * 1024
+"""Of a longer message beginning and end are kept, with a mark between them: the end of a stack
+says what happened. Cloud Logging takes entries of 256 KiB."""
 
 _SEVERITIES: Final = {
     logging.DEBUG: "DEBUG",
@@ -25,7 +26,7 @@ _SEVERITIES: Final = {
     logging.CRITICAL: "CRITICAL",
 }
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
-_TRACE_CONTEXT = re.compile(r"([0-9a-f]{32})(?:/(\d{1,20}))?(?:;o=\d)?")
+_TRACE_CONTEXT = re.compile(r"([0-9a-f]{32})(?:/([0-9]{1,20}))?(?:;o=[0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,13 @@ def logged_with(context: LogContext) -> Iterator[None]:
 def trace_of(headers: Mapping[str, str]) -> tuple[str, str]:
     """Trace and span of a request: W3C `traceparent`, else Google's own header; empty without."""
     found = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
-    if found:
-        return found.group(1), found.group(2)
+    if found and found[1].strip("0") and found[2].strip("0"):
+        return found[1], found[2]
     found = _TRACE_CONTEXT.fullmatch(headers.get("x-cloud-trace-context", ""))
-    return (found.group(1), f"{int(found.group(2) or 0):016x}") if found else ("", "")
+    if found is None or not found[1].strip("0"):
+        return "", ""
+    span = int(found[2] or 0)
+    return found[1], f"{span:016x}" if 0 < span < 1 << 64 else ""
 
 
 class JsonFormatter(logging.Formatter):
@@ -74,16 +78,16 @@ class JsonFormatter(logging.Formatter):
         message = record.getMessage()
         if record.exc_info and record.exc_info[0] is not None:
             message += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
-        if len(message) > MAX_LINE_CHARS:
-            message = message[:MAX_LINE_CHARS] + "… (cut)"
         line: dict[str, Any] = {
             "severity": _SEVERITIES.get(record.levelno, "DEFAULT"),
-            "message": message,
+            "message": _shortened(message),
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "logger": record.name,
         }
         self._add_context(line)
-        return json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+        # ASCII alone: nothing that a terminal obeys, no line break of Unicode, and half of a
+        # surrogate pair does not lose the line.
+        return json.dumps(line, separators=(",", ":"))
 
     def _add_context(self, line: dict[str, Any]) -> None:
         context = _context.get() or LogContext()
@@ -92,7 +96,16 @@ class JsonFormatter(logging.Formatter):
         if context.trace:
             prefix = f"projects/{self._project}/traces/" if self._project else ""
             line["logging.googleapis.com/trace"] = prefix + context.trace
+        if context.span:
             line["logging.googleapis.com/spanId"] = context.span
+
+
+def _shortened(message: str) -> str:
+    left_out = len(message) - MAX_MESSAGE_CHARS
+    if left_out <= 0:
+        return message
+    half = MAX_MESSAGE_CHARS // 2
+    return f"{message[:half]}… ({left_out} characters left out) …{message[-half:]}"
 
 
 def install_json_logs(function: str, project: str = "", level: int = logging.INFO) -> None:
