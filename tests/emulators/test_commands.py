@@ -74,6 +74,25 @@ def test_the_tasks_command_serves_until_it_is_told_to_stop_and_keeps_its_file(tm
         assert (faults["drop"], faults["duplicate"]) == (0.25, 0.125)
 
 
+def test_what_was_answered_survives_a_kill(tmp_path):
+    options = ("tasks", "--port=0", "--admin-port=0", f"--identity={tmp_path}")
+    data = f"--data={tmp_path / 'tasks.db'}"
+    queue = f"{LOCATION}/queues/q"
+    process = _command(*options, data)
+    port = re.match(READY["tasks"], process.stdout.readline()).group(1)
+    client = client_of(port)
+    client.create_queue(parent=LOCATION, queue={"name": queue})
+    client.pause_queue(name=queue)
+    names = [
+        client.create_task(parent=queue, task={"http_request": {"url": "http://127.0.0.1:9"}}).name
+        for _ in range(20)
+    ]
+    process.kill()
+    process.communicate()
+    with _running("tasks", tmp_path, data) as (port, _):
+        assert [task.name for task in client_of(port).list_tasks(parent=queue)] == sorted(names)
+
+
 def test_the_scheduler_command_serves_until_it_is_told_to_stop(tmp_path):
     with _running("scheduler", tmp_path, "--fault=miss=0.5") as (_, admin_port):
         assert _get(admin_port, "/admin/faults")["miss"] == 0.5

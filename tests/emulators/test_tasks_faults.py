@@ -130,6 +130,31 @@ def test_answers_that_say_slow_down_slow_the_queue_down(service, inbox):
     assert requests[-1].at - requests[0].at >= 0.25
 
 
+def test_with_every_fault_at_once_each_task_is_delivered_and_ends(service, inbox):
+    queue = service.queue(retry_config=QUICK)
+    knobs = {
+        "delay_ms": [0, 20],
+        "duplicate": 0.2,
+        "drop": 0.1,
+        "drop_ms": [0, 20],
+        "lose_answer": 0.1,
+        "early": 0.1,
+        "unavailable": 0.1,
+        "landed": 0.1,
+    }
+    inbox.answers.extend([500, 503, 429, 404] * 5)
+    names = [f"task-{number}" for number in range(100)]
+    with service.faults(**knobs):
+        for name in names:
+            _until_created(lambda name=name: service.create(queue, inbox.url, task_id=name))
+    service.idle()
+    received = [inbox.received.get_nowait() for _ in range(inbox.received.qsize())]
+    assert {request.headers["X-CloudTasks-TaskName"] for request in received} == set(names)
+    assert len(received) > len(names) + 20
+    state = service.admin("GET", "/admin/stats")["queues"][queue]
+    assert state == {"tasks": 0, "under_way": 0, "tombstones": 100}
+
+
 @pytest.mark.parametrize(
     ("knobs", "problem"),
     [
@@ -192,6 +217,18 @@ def test_the_emulator_forgets_everything_when_it_is_told_to(service, queue, inbo
 def test_the_administrative_port_says_that_the_emulator_is_well(service):
     assert service.admin("GET", "/health") == {"status": "ok"}
     assert service.admin("GET", "/certs")
+
+
+def _until_created(create):
+    """As a careful caller does: try again, and take a task that is there for success."""
+    while True:
+        try:
+            create()
+        except exceptions.ServiceUnavailable:
+            continue
+        except exceptions.AlreadyExists:
+            pass
+        return
 
 
 def _succeeds(call):
