@@ -8,10 +8,9 @@ from arco_flow.adapters.memory.faults import ScriptedFaults
 from arco_flow.domain.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
 from arco_flow.engine.cancel_run import cancel_run
 from arco_flow.engine.context import Settings
-from engine.invariants import check, history_of
-from engine.shapes import CHAIN, RETRY, manifest_of
+from arco_flow.simulation.shapes import CHAIN, manifest_of
 from engine.workers import Worker, good, survive
-from engine.world import MINUTES, RIVAL, SCOPE, SECONDS, World
+from engine.world import MINUTES, RETRY, RIVAL, SCOPE, SECONDS, World, check
 
 
 async def started(manifest=None, **world) -> tuple[World, str, Worker]:
@@ -51,7 +50,7 @@ async def test_a_run_that_nobody_works_on_is_cancelled_at_once() -> None:
         await Worker(world, world.envelopes[0]).started()
     assert raised.value.details["error"] == "task_already_terminal"
     await world.settle()
-    check(await history_of(world))
+    check(world.history())
 
 
 async def test_a_dispatch_that_was_not_sent_yet_is_not_sent_after_a_cancel() -> None:
@@ -63,7 +62,7 @@ async def test_a_dispatch_that_was_not_sent_yet_is_not_sent_after_a_cancel() -> 
     await cancel(world, run.run_id)
     await world.settle()
     assert world.envelopes == []
-    check(await history_of(world))
+    check(world.history())
 
 
 async def test_a_worker_that_stops_ends_the_run_before_its_grace_is_over() -> None:
@@ -82,7 +81,7 @@ async def test_a_result_that_comes_after_the_cancel_is_recorded_and_not_promoted
     assert (await worker.succeed()).final_state == "CANCELLED"
     await world.settle()
     assert states(await world.view(run_id)) == ["CANCELLED"] * 3
-    history = await history_of(world)
+    history = world.history()
     assert not history.of_kind("asset")
     check(history)
 
@@ -94,7 +93,7 @@ async def test_a_result_that_waits_when_the_cancel_comes_loses_against_it() -> N
     assert (await cancel(world, run_id)).state == "CANCELLED"
     assert (await worker.succeed()).final_state == "CANCELLED"
     await world.settle()
-    history = await history_of(world)
+    history = world.history()
     assert not history.of_kind("asset")
     check(history)
 
@@ -109,7 +108,7 @@ async def test_a_worker_that_does_not_stop_is_stopped_when_the_grace_is_over() -
     assert (await world.view(run_id)).state == "CANCELLED"
     assert world.stopped == {worker.envelope.attempt_id}
     await world.settle()
-    check(await history_of(world))
+    check(world.history())
 
 
 async def test_a_cancel_whose_timer_was_lost_is_forced_by_the_sweeper() -> None:
@@ -143,7 +142,7 @@ async def test_cancelling_again_changes_nothing_and_a_finished_run_stays_what_it
     with pytest.raises(Conflict) as raised:
         await cancel(world, run_id)
     assert raised.value.reason == "RUN_NOT_CANCELLABLE"
-    check(await history_of(world))
+    check(world.history())
 
 
 async def test_a_run_of_another_tenant_or_none_is_not_found() -> None:
@@ -167,7 +166,7 @@ async def test_a_cancel_that_met_an_outage_can_be_repeated(site, moment) -> None
     await worker.completed("CANCELLED")
     await world.settle()
     assert (await world.view(run_id)).state == "CANCELLED"
-    check(await history_of(world))
+    check(world.history())
 
 
 async def test_a_run_that_takes_too_long_is_wound_up_like_a_cancelled_one() -> None:
@@ -185,4 +184,4 @@ async def test_a_run_that_takes_too_long_is_wound_up_like_a_cancelled_one() -> N
     view = await world.view(run.run_id)
     assert (view.state, states(view)) == ("TIMED_OUT", ["CANCELLED"] * 3)
     await world.settle()
-    check(await history_of(world))
+    check(world.history())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 
 import msgspec
 import pytest
@@ -14,10 +13,9 @@ from arco_flow.domain.errors import InvalidInput, NotFound, OutcomeUnknown, Unav
 from arco_flow.domain.ids import deployment_entity, manifest_path
 from arco_flow.domain.manifest import DepSpec, Manifest, TimeoutsSpec, manifest_bytes
 from arco_flow.engine.deploy import current_deployment, deploy
-from engine.invariants import check, history_of
-from engine.shapes import CHAIN, KEYS, RETRY, manifest_of
+from arco_flow.simulation.shapes import CHAIN, KEYS, manifest_of
 from engine.workers import good, survive
-from engine.world import RIVAL, SCOPE, RandomFaults, World
+from engine.world import RETRY, RIVAL, SCOPE, Turns, World, check
 
 
 def changed(manifest: Manifest, key: str, **fields) -> Manifest:
@@ -92,11 +90,11 @@ async def test_only_partitions_that_other_code_made_are_stale() -> None:
 async def test_a_dry_run_says_the_same_and_changes_nothing() -> None:
     world = await materialized()
     newer = changed(manifest_of(), "t.b", code_version="v2")
-    writes = len(world.objects.writes)
-    before = await history_of(world)
+    writes = len(world.writes.made)
+    before = world.history()
     dry = await world.deploy(newer, dry_run=True)
-    after = await history_of(world)
-    assert len(world.objects.writes) == writes
+    after = world.history()
+    assert len(world.writes.made) == writes
     assert before.heads == after.heads
     assert (await current_deployment(world.engine, SCOPE)).deployment == 1
     done = await world.deploy(newer)
@@ -126,7 +124,7 @@ async def test_going_back_to_an_older_manifest_is_a_deployment_too() -> None:
         last = await world.deploy(manifest)
     assert last.deployment == 3
     assert last.added == ["t.b", "t.c"]
-    check(await history_of(world))
+    check(world.history())
 
 
 @pytest.mark.parametrize(
@@ -143,13 +141,13 @@ async def test_a_manifest_that_is_not_valid_stores_nothing(raw) -> None:
     world = World()
     with pytest.raises(InvalidInput):
         await deploy(world.engine, SCOPE, raw, location={}, actor="user:me")
-    assert not world.objects.writes
-    assert not (await history_of(world)).heads
+    assert not world.writes.made
+    assert not (world.history()).heads
 
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_many_first_deployments_at_once_are_each_there_when_they_are_answered(seed) -> None:
-    world = World(seed, instances=3, faults=RandomFaults(random.Random(seed), yields=3))
+    world = World(seed, instances=3, faults=Turns(seed, yields=3))
     entity = str(deployment_entity(SCOPE))
 
     async def deployed(number: int) -> str:
@@ -157,14 +155,14 @@ async def test_many_first_deployments_at_once_are_each_there_when_they_are_answe
         outcome = await world.on_instance(
             lambda e: deploy(e, SCOPE, raw, location={}, actor="user:me")
         )
-        rows = await world.peek(world.store.rows, entity)
+        rows = world.peek(world.store.rows(entity))
         made = [msgspec.json.decode(row, type=Deployment).manifest_id for row in rows.values()]
         assert outcome.manifest_id in made
         return outcome.manifest_id
 
     manifests = await asyncio.gather(*map(deployed, range(6)))
     await world.settle()
-    history = await history_of(world)
+    history = world.history()
     assert len(history.rows[entity]) == len(set(manifests)) == 6
     check(history)
 

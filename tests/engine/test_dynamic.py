@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import unicodedata
 
 import pytest
@@ -12,9 +11,8 @@ from arco_flow.adapters.memory.faults import ScriptedFaults
 from arco_flow.domain.errors import InvalidInput, OutcomeUnknown, Unavailable
 from arco_flow.domain.manifest import Manifest
 from arco_flow.engine.partitions import MAX_CHANGES, change_dynamic, dynamic_keys
-from engine.invariants import check, history_of
-from engine.shapes import REGIONS, manifest_of
-from engine.world import RIVAL, SCOPE, RandomFaults, World
+from arco_flow.simulation.shapes import REGIONS, manifest_of
+from engine.world import RIVAL, SCOPE, Turns, World, check
 
 
 def two_definitions() -> Manifest:
@@ -42,7 +40,7 @@ async def test_keys_keep_the_order_in_which_they_came() -> None:
     assert await change(world, [], ["east", "never"]) == ["north", "away"]
     assert await change(world, ["east"]) == ["north", "away", "east"], "it came anew"
     assert await change(world, ["both"], ["both"]) == ["north", "away", "east"]
-    check(await history_of(world))
+    check(world.history())
 
 
 async def test_definitions_and_tenants_do_not_share_keys() -> None:
@@ -66,7 +64,7 @@ async def test_a_key_that_could_not_name_a_document_is_a_key_like_any_other(key)
     assert await change(world, ["north", key, key]) == ["north", key]
     assert await change(world, [key, "east"]) == ["north", key, "east"]
     assert await change(world, [], [key]) == ["north", "east"]
-    check(await history_of(world))
+    check(world.history())
 
 
 @pytest.mark.parametrize("name", ["eu/shops", "eu:shops", "s" * 2000, "..", "__x__"])
@@ -75,12 +73,12 @@ async def test_a_definition_may_have_any_name(name) -> None:
     asset = manifest_of({"a": []}, partitions={"kind": "dynamic", "name": name}).assets
     await world.deploy(Manifest(code_version_id="cv_1", module="t", assets=asset))
     assert await change(world, ["north"], definition=name) == ["north"]
-    check(await history_of(world))
+    check(world.history())
 
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_many_changes_at_once_are_all_made_and_each_caller_sees_his_own(seed) -> None:
-    world = await deployed(seed=seed, instances=3, faults=RandomFaults(random.Random(seed)))
+    world = await deployed(seed=seed, instances=3, faults=Turns(seed))
     names = [f"k{number}" for number in range(8)]
 
     async def add(name: str) -> None:
@@ -92,7 +90,7 @@ async def test_many_changes_at_once_are_all_made_and_each_caller_sees_his_own(se
     await asyncio.gather(*map(add, names))
     assert sorted(await dynamic_keys(world.engine, SCOPE, "regions")) == names
     await world.settle()
-    check(await history_of(world))
+    check(world.history())
 
 
 async def test_a_change_whose_answer_was_lost_can_be_repeated() -> None:
@@ -126,7 +124,7 @@ async def test_a_change_that_makes_no_sense_is_refused(added, definition, said) 
     world = await deployed()
     with pytest.raises(InvalidInput, match=said):
         await change(world, added, definition=definition)
-    assert not (await history_of(world)).of_kind("dynamic")
+    assert not (world.history()).of_kind("dynamic")
 
 
 async def test_as_many_keys_as_a_change_may_hold_are_taken_at_once_and_listed_in_pages() -> None:

@@ -13,7 +13,7 @@ from arco_flow.engine.context import Settings
 from arco_flow.engine.mailbox import Folded, fold
 from arco_flow.engine.sweeper import LEASE, LEASE_MS, sweep
 from arco_flow.ports.store import Lease
-from engine.shapes import manifest_of
+from arco_flow.simulation.shapes import manifest_of
 from engine.world import SECONDS, World
 
 ENTITY = str(leadership_entity(LEASE))

@@ -17,11 +17,10 @@ from arco_flow.engine.context import Settings
 from arco_flow.engine.dispatch import dispatch
 from arco_flow.engine.mailbox import Folded, fold, record_all
 from arco_flow.engine.timer_ingest import ingest_timer
-from engine.invariants import check, history_of
+from arco_flow.simulation.shapes import manifest_of
 from engine.meanwhile import Meanwhile
-from engine.shapes import manifest_of
 from engine.workers import Worker, silent, survive
-from engine.world import SCOPE, SECONDS, Instance, World
+from engine.world import SCOPE, SECONDS, Instance, World, check
 
 KEYS = [f"k{number:02}" for number in range(40)]
 
@@ -49,7 +48,7 @@ async def test_a_burst_of_large_reports_is_folded_in_commits_that_the_store_take
         await worker.completed("SUCCEEDED", output=output)
     await world.settle()
     assert (await world.view(run_id)).state == "SUCCEEDED"
-    check(await history_of(world))
+    check(world.history())
 
 
 async def test_a_report_that_no_commit_could_hold_is_refused_and_the_worker_can_say_so() -> None:
@@ -266,7 +265,7 @@ async def test_a_report_folded_inline_that_loses_a_race_is_posted_and_not_lost()
     assert [item.event_id.split(":")[0] for item in waiting] == [second.envelope.attempt_id]
     await world.settle()
     assert (await world.view(run.run_id)).state == "SUCCEEDED"
-    check(await history_of(world))
+    check(world.history())
 
 
 async def test_promotions_that_lose_a_race_are_posted_and_not_lost() -> None:
@@ -282,7 +281,7 @@ async def test_promotions_that_lose_a_race_are_posted_and_not_lost() -> None:
     meanwhile.during("store.rows", by_another_process(world, first))
     await second.succeed()
     await world.settle()
-    check(await history_of(world))
+    check(world.history())
 
 
 async def test_a_timer_of_an_older_generation_costs_no_commit() -> None:

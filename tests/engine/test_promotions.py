@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import random
 
 import pytest
 
@@ -15,12 +14,10 @@ from arco_flow.domain.errors import OutcomeUnknown, Unavailable
 from arco_flow.domain.events import Event, PromotionRequested
 from arco_flow.domain.ids import asset_entity, pointer_path
 from arco_flow.engine.mailbox import record_all
-from engine import workers
-from engine.invariants import check, history_of
+from arco_flow.simulation.shapes import KEYS, manifest_of
 from engine.meanwhile import Meanwhile
-from engine.shapes import KEYS, manifest_of
 from engine.workers import Worker, good, survive
-from engine.world import SCOPE, SECONDS, RandomFaults, World
+from engine.world import SCOPE, SECONDS, Turns, World, check
 
 ASSET = asset_entity(SCOPE, "t.a")
 POINTER = pointer_path(SCOPE, "t.a", "")
@@ -47,7 +44,7 @@ def pointer(world: World) -> dict | None:
 
 def swaps(world: World) -> list[int]:
     """Promotion numbers in the order in which the pointer took them."""
-    return [json.loads(data)["promotion"] for key, data in world.objects.writes if key == POINTER]
+    return [json.loads(data)["promotion"] for key, data in world.writes.made if key == POINTER]
 
 
 async def row(world: World):
@@ -102,22 +99,7 @@ async def test_partitions_have_pointers_of_their_own_and_numbers_in_common() -> 
     await world.settle()
     rows = await world.store.rows(str(ASSET))
     assert sorted(decode_materialization(raw).promotion for raw in rows.values()) == [1, 2, 3]
-    check(await history_of(world))
-
-
-@pytest.mark.parametrize("seed", range(20))
-async def test_racing_runs_leave_one_current_version_of_each_partition(seed) -> None:
-    faults = RandomFaults(random.Random(seed), refused=0.02, lost=0.02, crashed=0.01, yields=3)
-    behaviour = workers.mixture({good: 3, workers.racing: 1, workers.double: 1})
-    world = World(seed, instances=3, faults=faults, drains=3, behaviour=behaviour)
-    faults.active = False
-    await world.deploy(manifest_of({"a": []}, partitions=KEYS))
-    for number in range(4):
-        await world.request(all_partitions=True, run_key=f"race-{number}")
-    faults.active = True
-    await world.run_for(20 * SECONDS)
-    await world.settle()
-    check(await history_of(world))
+    check(world.history())
 
 
 # -- lost swaps --------------------------------------------------------------------------------
@@ -186,7 +168,7 @@ async def test_a_swap_that_is_overtaken_between_its_look_and_its_write_changes_n
 
 @pytest.mark.parametrize("seed", range(10))
 async def test_swaps_that_race_leave_the_newest(seed) -> None:
-    world = World(seed, instances=4, faults=RandomFaults(random.Random(seed), yields=4))
+    world = World(seed, instances=4, faults=Turns(seed, yields=4))
 
     async def promote(number: int) -> None:
         request = request_of(number, accepted_ms=1000 + number)
@@ -223,4 +205,4 @@ async def test_a_failed_blocking_check_stands_before_the_promotion(check_result,
     assert (await world.view(run.run_id)).state == ("SUCCEEDED" if promoted else "FAILED")
     assert (pointer(world) is not None) is promoted
     assert world.objects.get(output["outputPath"] + "_commit") is not None, "it can be looked at"
-    check(await history_of(world))
+    check(world.history())

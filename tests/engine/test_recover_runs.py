@@ -7,10 +7,9 @@ import pytest
 from arco_flow.domain.ids import plan_path
 from arco_flow.domain.run_deadlines import LOSSES_MAX
 from arco_flow.engine.recover_runs import recover_runs
-from engine.invariants import check, history_of
-from engine.shapes import manifest_of
+from arco_flow.simulation.shapes import manifest_of
 from engine.workers import Worker, good, survive
-from engine.world import SCOPE, SECONDS, Instance, World
+from engine.world import SCOPE, SECONDS, Instance, World, check
 
 
 async def killed_again_and_again(world: World, deaths: int) -> None:
@@ -34,7 +33,7 @@ async def test_a_run_goes_on_after_deaths_of_the_plane_at_no_cost_of_a_retry() -
     world.behaviour = survive(good)
     await world.settle()
     assert (await world.view(run.run_id)).state == "SUCCEEDED"
-    check(await history_of(world))
+    check(world.history())
 
 
 @pytest.mark.parametrize("retry", [None, {"maxRetries": 2}])
@@ -51,7 +50,7 @@ async def test_a_task_that_kills_every_plane_uses_up_its_retries_at_last(retry) 
     assert view.tasks[0].attempt == LOSSES_MAX + tries
     assert "died with its plane" in view.tasks[0].reason
     await world.settle()
-    check(await history_of(world))
+    check(world.history())
 
 
 async def test_a_dispatch_that_nobody_has_claimed_stays_where_it_is() -> None:

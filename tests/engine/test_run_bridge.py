@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import unicodedata
 
 import pytest
@@ -23,10 +22,9 @@ from arco_flow.domain.manifest import Manifest
 from arco_flow.engine.objects import load_plan
 from arco_flow.engine.run_bridge import preview_run, request_fingerprint, request_run
 from arco_flow.engine.views import PartitionRange, RunSpec
-from engine.invariants import check, history_of
-from engine.shapes import CHAIN, KEYS, REGIONS, manifest_of
+from arco_flow.simulation.shapes import CHAIN, KEYS, REGIONS, manifest_of
 from engine.workers import good, survive
-from engine.world import RIVAL, SCOPE, SECONDS, RandomFaults, World
+from engine.world import RIVAL, SCOPE, SECONDS, Turns, World, check
 
 
 async def deployed(manifest: Manifest | None = None, **world) -> World:
@@ -55,7 +53,7 @@ async def test_the_same_request_under_its_run_key_is_the_same_run() -> None:
     await world.settle()
     late = await world.request(run_key="daily")
     assert (late.run_id, late.state) == (first.run_id, "SUCCEEDED")
-    check(await history_of(world))
+    check(world.history())
 
 
 async def test_who_triggers_a_request_does_not_make_it_another_one() -> None:
@@ -82,7 +80,7 @@ async def test_another_request_under_a_run_key_is_a_conflict_that_is_recorded(
         "refusedFingerprint": wanted,
     }
     await world.settle()
-    history = await history_of(world)
+    history = world.history()
     check(history)
     (entry,) = [
         entry
@@ -112,12 +110,12 @@ async def test_a_run_key_means_another_run_in_another_tenant() -> None:
     assert theirs.run_id != ours.run_id
     await refused("RUN_NOT_FOUND", world.view(ours.run_id, RIVAL), NotFound)
     await world.settle()
-    check(await history_of(world))
+    check(world.history())
 
 
 @pytest.mark.parametrize("seed", range(10))
 async def test_concurrent_requests_of_one_key_make_one_run(seed) -> None:
-    faults = RandomFaults(random.Random(seed), yields=3)
+    faults = Turns(seed, yields=3)
     world = await deployed(seed=seed, instances=3, faults=faults)
     specs = [RunSpec(selection="*", run_key="daily")] * 5
     specs += [RunSpec(selection="t.a", run_key="daily")] * 3
@@ -137,7 +135,7 @@ async def test_concurrent_requests_of_one_key_make_one_run(seed) -> None:
     assert len({answer.run_id for answer in made}) == 1
     assert sum(answer.created for answer in made) == 1
     await world.settle()
-    check(await history_of(world))
+    check(world.history())
 
 
 @pytest.mark.parametrize("error", [OutcomeUnknown("lost"), SimulatedCrash()])
@@ -151,7 +149,7 @@ async def test_a_request_whose_answer_was_lost_is_answered_when_it_is_repeated(e
     assert not again.created
     await world.settle()
     assert (await world.view(again.run_id)).state == "SUCCEEDED"
-    check(await history_of(world))
+    check(world.history())
 
 
 async def test_a_request_that_was_not_applied_leaves_nothing_behind() -> None:
@@ -176,7 +174,7 @@ async def test_more_tasks_than_a_run_holds_are_refused_with_the_way_out() -> Non
     error = await refused("TOO_MANY_TASKS", world.request(all_partitions=True), TooLarge)
     assert error.details == {"tasks": 10_001, "limit": 10_000}
     assert "several runs" in error.fix
-    assert (await history_of(world)).of_kind("run") == []
+    assert (world.history()).of_kind("run") == []
 
 
 @pytest.mark.parametrize(
@@ -197,7 +195,7 @@ async def test_a_request_that_makes_no_sense_is_refused_and_leaves_nothing(spec,
     with pytest.raises(InvalidInput) as raised:
         await world.request(**{"selection": "*", **spec})
     assert reason in (None, raised.value.reason)
-    assert (await history_of(world)).of_kind("run") == []
+    assert (world.history()).of_kind("run") == []
 
 
 async def test_partitions_of_an_unpartitioned_asset_are_refused() -> None:
@@ -255,10 +253,10 @@ async def test_equal_requests_over_an_equal_catalog_have_equal_plans_in_any_proc
 
 async def test_a_preview_stores_nothing() -> None:
     world = await deployed()
-    before = len(world.objects.writes)
+    before = len(world.writes.made)
     await preview_run(world.engine, SCOPE, RunSpec(selection="*"))
-    assert len(world.objects.writes) == before
-    assert (await history_of(world)).of_kind("run") == []
+    assert len(world.writes.made) == before
+    assert (world.history()).of_kind("run") == []
 
 
 async def test_a_run_goes_on_with_the_code_that_it_was_planned_with() -> None:
@@ -299,4 +297,4 @@ async def test_dynamic_partitions_are_those_registered_at_the_time_of_the_reques
     assert run.task_count == 2
     await world.settle()
     assert (await world.view(run.run_id)).state == "SUCCEEDED"
-    check(await history_of(world))
+    check(world.history())

@@ -13,11 +13,9 @@ from arco_flow.domain.manifest import TimeoutsSpec
 from arco_flow.domain.run import decode_run
 from arco_flow.engine.context import Settings
 from arco_flow.engine.sweeper import LEASE_MS, sweep
-from engine import workers
-from engine.invariants import check, history_of
-from engine.shapes import RETRY, manifest_of
-from engine.workers import Worker, good, survive
-from engine.world import MINUTES, SCOPE, SECONDS, World
+from arco_flow.simulation.shapes import manifest_of
+from engine.workers import Worker, good, silent, survive
+from engine.world import MINUTES, RETRY, SCOPE, SECONDS, World, check
 
 
 def nothing_arrives(_queue: str, _name: str, _at_ms: int) -> tuple[int, ...]:
@@ -45,11 +43,11 @@ async def test_a_run_whose_wakes_were_all_lost_is_brought_to_its_end() -> None:
     run = await world.request()
     await world.settle()
     assert (await world.view(run.run_id)).state == "SUCCEEDED"
-    check(await history_of(world))
+    check(world.history())
 
 
 async def test_a_timer_that_the_queue_lost_is_fired_by_the_sweeper() -> None:
-    world = World(timing=only("worker", "wakes"), behaviour=survive(workers.silent))
+    world = World(timing=only("worker", "wakes"), behaviour=survive(silent))
     spec = {"timeouts": TimeoutsSpec(heartbeat_ms=5_000)}
     await world.deploy(manifest_of({"a": []}, **spec))
     run = await world.request()
@@ -87,7 +85,7 @@ async def test_effects_lost_in_a_crash_are_submitted_by_another_process() -> Non
     await world.settle()
     run = await world.request(run_key="once")
     assert (run.created, run.state) == (False, "SUCCEEDED")
-    check(await history_of(world))
+    check(world.history())
 
 
 async def test_debts_are_struck_off_even_if_every_sweep_is_another_process() -> None:
@@ -96,11 +94,11 @@ async def test_debts_are_struck_off_even_if_every_sweep_is_another_process() -> 
     run = await world.request()
     await world.run_for(20 * SECONDS)
     assert (await world.view(run.run_id)).state == "SUCCEEDED"
-    assert await world.unfinished(), "the last commit's effects stand as owed"
+    assert world.unfinished(), "the last commit's effects stand as owed"
     for _ in range(3):
         world.clock.advance(MINUTES)
         await world.sweep()
-    assert not await world.unfinished()
+    assert not world.unfinished()
     head = await world.store.load(str(run_entity(SCOPE, run.run_id)))
     world.clock.advance(MINUTES)
     await world.sweep()

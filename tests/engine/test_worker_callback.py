@@ -36,11 +36,10 @@ from arco_flow.engine.context import Settings
 from arco_flow.engine.dispatch import dispatch
 from arco_flow.engine.mailbox import record
 from arco_flow.engine.worker_callback import record_callback
-from engine.invariants import check, history_of
+from arco_flow.simulation.shapes import manifest_of
 from engine.meanwhile import Meanwhile
-from engine.shapes import manifest_of
 from engine.workers import Worker
-from engine.world import RIVAL, SCOPE, SECONDS, World
+from engine.world import RIVAL, SCOPE, SECONDS, World, check
 
 
 class Attempt:
@@ -64,7 +63,7 @@ class Attempt:
 
     async def recorded(self, kind: type) -> list[tuple[str, str]]:
         """(disposition, reason) of the events of a kind, in order."""
-        history = await history_of(self.world)
+        history = self.world.history()
         entity = str(run_entity(SCOPE, self.run_id))
         return [
             (entry.disposition, entry.reason)
@@ -355,7 +354,7 @@ async def test_a_start_that_was_accepted_and_cancelled_in_one_fold_is_told_at_th
     await refused(Gone, "task_expired", attempt.first.heartbeat())
     await refused(Conflict, "task_already_terminal", attempt.first.completed())
     await attempt.world.settle()
-    check(await history_of(attempt.world))
+    check(attempt.world.history())
 
 
 # -- tokens ------------------------------------------------------------------------------------
@@ -515,4 +514,4 @@ async def test_a_report_that_meets_an_outage_is_repeated_and_counts_once(site, m
     await attempt.world.settle()
     assert (await attempt.task()).state == "SUCCEEDED"
     assert await attempt.recorded(TaskFinished) == [("applied", "")]
-    check(await history_of(attempt.world))
+    check(attempt.world.history())

@@ -1,7 +1,8 @@
-"""A whole plane under a virtual clock: several processes over one store, workers, and faults.
+"""A whole plane under a virtual clock, driven step by step: for tests that say what happens when.
 
 Everything that happens is a coroutine. What waits for a time waits in the agenda; the clock moves
-only when nothing else can happen, so that a seed is one history, again and again.
+only when nothing else can happen. Histories of chance are told by `arco_flow.simulation` instead,
+whose watch and checks look at these worlds too.
 """
 
 from __future__ import annotations
@@ -9,28 +10,22 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
 
 from arco_flow.adapters.delivery import Delivery
 from arco_flow.adapters.memory.clock import VirtualClock
-from arco_flow.adapters.memory.faults import Faults, SimulatedCrash
+from arco_flow.adapters.memory.faults import Faults
 from arco_flow.adapters.memory.objects import AsyncMemoryObjects, MemoryObjects
 from arco_flow.adapters.memory.store import MemoryStore
 from arco_flow.adapters.memory.tasks import MemoryTasks, Timing, punctual
 from arco_flow.domain.effects import StopAttempt
 from arco_flow.domain.envelope import DispatchEnvelope, parse_envelope
-from arco_flow.domain.errors import (
-    ArcoError,
-    Contended,
-    OutcomeUnknown,
-    Rejected,
-    Unavailable,
-)
+from arco_flow.domain.errors import Contended, Rejected, Unavailable
 from arco_flow.domain.ids import Scope, run_entity
 from arco_flow.domain.manifest import Manifest, manifest_bytes
 from arco_flow.engine.context import Engine, Settings
@@ -41,131 +36,59 @@ from arco_flow.engine.run_bridge import request_run
 from arco_flow.engine.sweeper import sweep
 from arco_flow.engine.timer_ingest import ingest_timer
 from arco_flow.engine.views import DeployOutcome, RunAccepted, RunSpec, RunView
+from arco_flow.simulation.checks import CHECKS
+from arco_flow.simulation.fleet import SkewedClock
+from arco_flow.simulation.history import History, read_history
+from arco_flow.simulation.violation import ViolatedError, Violation
+from arco_flow.simulation.watch import Watch
+from arco_flow.simulation.world import MINUTES, RIVAL, SCOPE, SECONDS, Answer, Sent, Shape
 
-SCOPE = Scope("acme", "main")
-RIVAL = Scope("rival", "main")
-"""Another tenant on the same plane, with the same assets and the same run keys."""
+__all__ = ["MINUTES", "RIVAL", "SCOPE", "SECONDS", "Instance", "Turns", "World", "check"]
 
-SECONDS = 1000
-MINUTES = 60 * SECONDS
+RETRY = {"maxRetries": 2, "delayMs": 1000}
 
 T = TypeVar("T")
 Behaviour = Callable[["World", DispatchEnvelope], Awaitable[None]]
 
 
-class RandomFaults(Faults):
-    """Every call may be refused, lose its answer or be the last of its process, by chance.
+class Turns(Faults):
+    """No fault, but within every call others get their turn, up to so many times."""
 
-    refused, lost, crashed: probabilities per call. active: switched off for the calm.
-    yields: other coroutines get their turn within a call, up to so many times.
-    """
-
-    def __init__(
-        self,
-        chance: random.Random,
-        *,
-        refused: float = 0,
-        lost: float = 0,
-        crashed: float = 0,
-        yields: int = 2,
-    ) -> None:
-        self.active = True
-        self.seen: Counter[tuple[str, str]] = Counter()
-        self._chance = chance
-        self._refused, self._lost, self._crashed = refused, lost, crashed
+    def __init__(self, seed: int, yields: int = 2) -> None:
+        self._chance = random.Random(seed)
         self._yields = yields
 
-    def before(self, site: str) -> None:
-        self._roll(site, "before", self._refused, Unavailable(f"refused at {site}"))
-
-    def after(self, site: str) -> None:
-        self._roll(site, "after", self._lost, OutcomeUnknown(f"no answer from {site}"))
-
     async def pause(self, site: str) -> None:
-        if self.active:
-            for _ in range(self._chance.randrange(self._yields + 1)):
-                await asyncio.sleep(0)
-
-    def _roll(self, site: str, moment: str, rate: float, error: ArcoError) -> None:
-        if not self.active:
-            return
-        dice = self._chance.random()
-        if dice < rate:
-            self.seen[site, moment] += 1
-            raise error
-        if dice < rate + self._crashed:
-            self.seen[site, f"crash {moment}"] += 1
-            raise SimulatedCrash(f"{moment} {site}")
+        for _ in range(self._chance.randrange(self._yields + 1)):
+            await asyncio.sleep(0)
 
 
-class RecordingObjects(MemoryObjects):
-    """Objects with a log of every write: (key, bytes), in order."""
+class Writes:
+    """Observer of an object store: (key, bytes) of every write, in order."""
 
-    def __init__(self, faults: Faults) -> None:
-        super().__init__(faults)
-        self.writes: list[tuple[str, bytes]] = []
+    def __init__(self) -> None:
+        self.made: list[tuple[str, bytes]] = []
 
-    def _write(self, key: str, data: bytes) -> int:
-        self.writes.append((key, bytes(data)))
-        return super()._write(key, data)
+    def written(self, key: str, data: bytes, generation: int) -> None:
+        self.made.append((key, data))
 
-
-@dataclass(frozen=True, slots=True)
-class SkewedClock:
-    """The clock of a process that is ahead of the true time, or behind it."""
-
-    true: VirtualClock
-    skew_ms: int
-
-    def now_ms(self) -> int:
-        return self.true.now_ms() + self.skew_ms
-
-    def new_id(self) -> str:
-        return self.true.new_id()
+    def deleted(self, key: str) -> None:
+        """A test that takes something away does so on purpose."""
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Instance:
-    """One process of the plane: a memory of its own, and the requests that it is serving."""
+    """One process of the plane."""
 
     name: str
     engine: Engine
-    running: dict[asyncio.Future[Any], None] = field(default_factory=dict)
-    dead: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a caller was told. about: the request; result: what came back, or the refusal."""
-
-    time_ms: int
-    verb: str
-    scope: Scope
-    about: Any
-    result: Any
-
-    @property
-    def accepted(self) -> bool:
-        """Whether it was answered with 200."""
-        return not isinstance(self.result, ArcoError)
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A worker task that was delivered, and the version of its run at that moment."""
-
-    entity: str
-    task: str
-    attempt: int
-    version: int
 
 
 class World:
     """The plane, its queue, its workers and its callers.
 
-    behaviour: what a worker does with an envelope; it runs beside everything else.
-    drains: how many deliveries of the queue run at a time. grain_ms: jobs wake at multiples of
-    it, so that a coarse one makes much happen at the same moment.
+    behaviour: what a worker does with an envelope; it runs beside everything else. Whatever is
+    committed is watched: a violation is raised at the end of `run` and of `settle`.
     """
 
     def __init__(
@@ -177,27 +100,29 @@ class World:
         behaviour: Behaviour | None = None,
         settings: Settings | None = None,
         timing: Timing = punctual,
-        skews_ms: tuple[int, ...] = (),
-        drains: int = 1,
-        grain_ms: int = 1,
+        skews_ms: tuple[int, ...] = (0,),
     ) -> None:
         self.chance = random.Random(seed)
         self.clock = VirtualClock()
         self.faults = faults or Faults()
         self.store = MemoryStore(self.clock, self.faults)
-        self.objects = RecordingObjects(self.faults)
+        self.objects = MemoryObjects(self.faults)
         self.tasks = MemoryTasks(self.clock, faults=self.faults, timing=timing)
         self.settings = settings or Settings(callback_base_url="http://plane.test")
+        self.shape = Shape(settings=self.settings)
         self.behaviour = behaviour
-        self.drains = drains
-        self.grain_ms = grain_ms
         self.answers: list[Answer] = []
         self.sent: list[Sent] = []
         self.stopped: set[str] = set()
         self.envelopes: list[DispatchEnvelope] = []
         self.failures: list[BaseException] = []
+        self.violations: list[Violation] = []
+        self.writes = Writes()
+        self.watch = Watch(self.violations.append)
+        self.store.observers.append(self.watch)
+        self.objects.observers.append(self.writes)
         self._births = 0
-        self._skews_ms = skews_ms or (0,)
+        self._skews_ms = skews_ms
         self._agenda: list[tuple[int, float, int, asyncio.Future[None]]] = []
         self._order = 0
         self._awake = 0
@@ -212,52 +137,35 @@ class World:
         """The engine of the first process."""
         return self.instances[0].engine
 
+    @property
+    def fleet(self) -> World:
+        """Where `read_history` finds a fresh engine."""
+        return self
+
     def fresh_engine(self) -> Engine:
         """An engine that remembers nothing, as of a process that was just started."""
         return self._born().engine
 
     async def on_instance(self, work: Callable[[Engine], Awaitable[T]]) -> T:
-        """Serve one request in one of the processes.
+        """Serve one request in one of the processes. Raises what the work raises."""
+        return await work(self.chance.choice(self.instances).engine)
 
-        Raises what the work raises; OutcomeUnknown when the process died with the request in it.
-        """
-        instance = self.chance.choice(self.instances)
-        request: asyncio.Future[T] = asyncio.ensure_future(work(instance.engine))
-        instance.running[request] = None
-        try:
-            return await request
-        except SimulatedCrash as crash:
-            self._bury(instance)
-            raise OutcomeUnknown(f"{instance.name} died: {crash}") from None
-        except asyncio.CancelledError:
-            if not instance.dead:
-                raise
-            raise OutcomeUnknown(f"{instance.name} died with this request") from None
-        finally:
-            del instance.running[request]
+    def name_worker(self) -> str:
+        """A name for a worker."""
+        return f"w{self.chance.randrange(10**6)}"
 
     def _born(self) -> Instance:
         self._births += 1
-        skew = self._skews_ms[self._births % len(self._skews_ms)]
         engine = Engine(
             store=self.store,
             tasks=self.tasks,
             objects=AsyncMemoryObjects(self.objects),
-            clock=SkewedClock(self.clock, skew),
+            clock=SkewedClock(self.clock, self._skews_ms[self._births % len(self._skews_ms)]),
             tenant_secret=b"t" * 32,
             token_secret=b"s" * 32,
             settings=self.settings,
         )
         return Instance(f"process-{self._births}", engine)
-
-    def _bury(self, instance: Instance) -> None:
-        """End a process with all that it was doing, and start another one in its place."""
-        if instance.dead:
-            return
-        instance.dead = True
-        for request in list(instance.running):
-            request.cancel()
-        self.instances[self.instances.index(instance)] = self._born()
 
     # -- routes of the queue ------------------------------------------------------------------
 
@@ -278,7 +186,7 @@ class World:
         envelope = parse_envelope(body)
         self.envelopes.append(envelope)
         entity = str(run_entity(Scope(envelope.tenant_id, envelope.workspace_id), envelope.run_id))
-        head = await self.peek(self.store.load, entity)
+        head = self.peek(self.store.load(entity))
         version = head.version if head else 0
         self.sent.append(Sent(entity, envelope.task_key, envelope.attempt, version))
         if self.behaviour is not None:
@@ -287,12 +195,24 @@ class World:
     async def _on_stop(self, body: bytes, _delivery: Delivery) -> None:
         self.stopped.add(msgspec.json.decode(body, type=StopAttempt).attempt_id)
 
-    async def peek(self, call: Callable[..., Awaitable[T]], *arguments: Any, **more: Any) -> T:
+    def peek(self, look: Coroutine[Any, Any, T]) -> T:
         """A port's answer without faults and without a turn for others."""
-        unguarded: Any = getattr(call, "__wrapped__", call)
-        if unguarded is not call:
-            return await unguarded(getattr(call, "__self__", None), *arguments, **more)
-        return await call(*arguments, **more)
+        with self._calm_ports():
+            try:
+                look.send(None)
+            except StopIteration as stop:
+                return stop.value
+        look.close()
+        raise RuntimeError("a port waits where nobody else can go on")
+
+    @contextmanager
+    def _calm_ports(self) -> Iterator[None]:
+        before = self.store.faults
+        self.store.faults = self.objects.faults = Faults()
+        try:
+            yield
+        finally:
+            self.store.faults = self.objects.faults = before
 
     # -- time ---------------------------------------------------------------------------------
 
@@ -304,8 +224,7 @@ class World:
         """Wait in virtual time; for jobs that were spawned."""
         wakened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._order += 1
-        at_ms = -(-(self.now_ms + ms) // self.grain_ms) * self.grain_ms
-        entry = (at_ms, self.chance.random(), self._order, wakened)
+        entry = (self.now_ms + ms, self.chance.random(), self._order, wakened)
         heapq.heappush(self._agenda, entry)
         self._awake -= 1
         await wakened
@@ -340,19 +259,13 @@ class World:
                 self._awake += 1
                 heapq.heappop(self._agenda)[3].set_result(None)
             if queue_ms is not None and queue_ms <= self.now_ms:
-                for _ in range(self.drains):
-                    self.spawn(self._drain())
+                self.spawn(self._drain())
         self.clock.advance(max(until_ms - self.now_ms, 0))
+        assert not self.violations, self.violations[0]
 
     async def run_for(self, ms: int) -> None:
         """`run` for a span of time."""
         await self.run(until_ms=self.now_ms + ms)
-
-    async def close(self) -> None:
-        """End every job that still waits."""
-        for job in list(self._jobs):
-            job.cancel()
-        await asyncio.gather(*self._jobs, return_exceptions=True)
 
     def _agenda_ms(self) -> int | None:
         return self._agenda[0][0] if self._agenda else None
@@ -372,25 +285,14 @@ class World:
         self, verb: str, scope: Scope, about: Any, work: Callable[[Engine], Awaitable[T]]
     ) -> T:
         """One request, remembered with its answer when there was one."""
+        asked_ms = self.now_ms
         try:
             result = await self.on_instance(work)
         except Rejected as refusal:
-            self.answers.append(Answer(self.now_ms, verb, scope, about, refusal))
+            self.answers.append(Answer(asked_ms, self.now_ms, verb, scope, about, refusal))
             raise
-        self.answers.append(Answer(self.now_ms, verb, scope, about, result))
+        self.answers.append(Answer(asked_ms, self.now_ms, verb, scope, about, result))
         return result
-
-    async def insist(
-        self, verb: str, scope: Scope, about: Any, work: Callable[[Engine], Awaitable[T]]
-    ) -> T:
-        """`ask` again until there is an answer, as a client with patience does."""
-        pause = 100
-        while True:
-            try:
-                return await self.ask(verb, scope, about, work)
-            except (Unavailable, Contended):
-                await self.sleep(pause)
-                pause = min(pause * 2, 10 * SECONDS)
 
     async def deploy(
         self, manifest: Manifest, scope: Scope = SCOPE, *, dry_run: bool = False
@@ -422,30 +324,42 @@ class World:
             except (Unavailable, Contended):
                 continue
 
-    # -- what the plane still has to do -------------------------------------------------------
-
-    async def unfinished(self) -> list[str]:
-        """Entities with an event that waits or a debt, and runs that are not over."""
-        names = await self.peek(self.store.overdue, 1 << 60, 100_000)
-        found = []
-        for name in names:
-            head = await self.peek(self.store.load, name)
-            items = await self.peek(self.store.inbox, name, 1000)
-            if items or head is None or head.owed or head.timer_ms:
-                found.append(f"{name}: {[item.event_id for item in items]} {head}")
-        return found
+    # -- how it ends --------------------------------------------------------------------------
 
     async def settle(self, limit_ms: int = 6 * 60 * MINUTES) -> None:
-        """Calm weather until nothing is left to do. Raises AssertionError when that never is."""
-        if isinstance(self.faults, RandomFaults):
-            self.faults.active = False
+        """Let all deliveries be punctual until nothing is left to do. Raises AssertionError when
+        that never is."""
         self.tasks.timing = punctual
         self.spawn(self.sweep_forever(10 * SECONDS))
         end_ms = self.now_ms + limit_ms
         quiet = 0
         while quiet < 3:
-            left = await self.unfinished()
+            left = self.unfinished()
             assert self.now_ms < end_ms, f"not finished after {limit_ms} ms: {left}"
             # A worker may report long after its run is over, so that calm must last.
             quiet = 0 if left else quiet + 1
             await self.run_for(10 * SECONDS if left else MINUTES)
+
+    def unfinished(self) -> list[str]:
+        """Entities with an event that waits or a debt, and runs that are not over."""
+        found = []
+        for name in self.peek(self.store.overdue(1 << 60, 100_000)):
+            head = self.peek(self.store.load(name))
+            items = self.peek(self.store.inbox(name, 1000))
+            if items or head is None or head.owed or head.timer_ms:
+                found.append(f"{name}: {[item.event_id for item in items]} {head}")
+        return found
+
+    def history(self) -> History:
+        """All that is stored, for the checks and for tests that look at a ledger."""
+        with self._calm_ports():
+            return read_history(self, self.watch.commits)
+
+
+def check(history: History) -> None:
+    """Every check of the simulator. Raises AssertionError that names the one that fails."""
+    for invariant in CHECKS:
+        try:
+            invariant(history)
+        except ViolatedError as error:
+            raise AssertionError(f"{invariant.__name__}: {error}") from None
