@@ -59,7 +59,7 @@ docs: $(STAMPS)/test ## Write the generated pages anew
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find shared tests examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	find shared emulators tests examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pyvenv.cfg:
 ifeq ($(UV),)
