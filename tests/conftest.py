@@ -13,8 +13,27 @@ STARTS_PROCESSES = ("e2e", "worker", "cli", "examples")
 that at most one of them has processes running while the other worker computes."""
 
 
+USES_EMULATORS = ("emulated", "emulators")
+"""Folders whose tests use Google's emulators, which start once per process of pytest. So all of
+them run in one."""
+
+pytest_plugins = ("emulated.fixtures",)
+
+
 def pytest_collection_modifyitems(items):
-    """Put the tests that start processes into one group."""
+    """Put the tests that start processes into one group, and those of emulators into another."""
     for item in items:
-        if item.path.relative_to(HERE).parts[0] in STARTS_PROCESSES:
+        folder = item.path.relative_to(HERE).parts[0]
+        if folder in STARTS_PROCESSES:
             item.add_marker(pytest.mark.xdist_group("processes"))
+        elif folder in USES_EMULATORS or "emulators" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("emulators"))
+
+
+def pytest_sessionfinish():
+    """End the emulators and functions that tests of this process shared."""
+    import sys
+
+    planes = sys.modules.get("emulated.plane")
+    if planes is not None:
+        planes.close_shared()

@@ -168,7 +168,7 @@ def test_zombie_detection_and_recovery(tmp_path: Path) -> None:
         )
         lost = next(e for e in events if "zombie" in e["data"].get("reason", ""))
         silence = _seconds(lost["time"]) - _seconds(heard)
-        assert 5 <= silence <= 6, silence
+        assert 5 <= silence <= 5 + plane.timer_slack_seconds, silence
         pid = int(marker.read_text())
         assert _is_gone(pid), "the stopped process was killed"
 

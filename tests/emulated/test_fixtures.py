@@ -1,0 +1,53 @@
+"""The fixtures tell when they can not be trusted."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from arco_emulators import jars
+from emulated.fixtures import REQUIRED, require_jars, require_preconditions
+
+
+class _Careless(BaseHTTPRequestHandler):
+    """A storage that lets everybody win."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def careless():
+    with HTTPServer(("127.0.0.1", 0), _Careless) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_storage_that_ignores_preconditions_fails_the_suite(careless):
+    with pytest.raises(pytest.fail.Exception, match="ignores preconditions"):
+        require_preconditions(careless)
+
+
+def test_the_storage_emulator_honours_preconditions(storage_emulator):
+    assert storage_emulator.startswith("http://127.0.0.1:")
+
+
+def test_absent_jars_skip_a_test_and_fail_it_when_they_are_required(monkeypatch, tmp_path):
+    monkeypatch.setenv(jars.SDK_VARIABLE, str(tmp_path))
+    monkeypatch.delenv(REQUIRED, raising=False)
+    with pytest.raises(pytest.skip.Exception, match="firestore emulator is not on this machine"):
+        require_jars()
+    monkeypatch.setenv(REQUIRED, "1")
+    with pytest.raises(pytest.fail.Exception, match="gcloud components install"):
+        require_jars()
