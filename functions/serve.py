@@ -12,6 +12,7 @@ import sys
 import uvicorn
 from functions_framework.aio import create_asgi_app
 
+FOLDER = pathlib.Path(__file__).parent
 GRACE_SECONDS = 8
 """Cloud Run sends SIGKILL ten seconds after SIGTERM."""
 
@@ -19,14 +20,13 @@ GRACE_SECONDS = 8
 def main() -> None:
     """Serve until SIGTERM."""
     name = os.environ.get("ARCO_FLOW_FUNCTION", "")
-    source = pathlib.Path(__file__).parent / name / "main.py"
-    if not name or not source.is_file():
-        known = sorted(path.parent.name for path in source.parents[1].glob("*/main.py"))
+    known = sorted(path.parent.name for path in FOLDER.glob("*/main.py"))
+    if name not in known:
         raise SystemExit(f"ARCO_FLOW_FUNCTION is '{name}'; it must be one of {', '.join(known)}")
     # uvicorn ends by raising the signal again: leave in order, so that what the process wants to
     # say at its end is said.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    app = create_asgi_app("main", str(source), "http")
+    app = create_asgi_app("main", str(FOLDER / name / "main.py"), "http")
     uvicorn.run(
         app,
         host=os.environ.get("HOST", "0.0.0.0"),  # noqa: S104 - a container is reached from outside

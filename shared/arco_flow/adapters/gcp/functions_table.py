@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
 from arco_flow.domain.errors import InvalidInput, NotFound, did_you_mean
 
+T = TypeVar("T")
 Service = Literal["firestore", "tasks", "storage", "pubsub"]
+_NEEDED: Final = {
+    "http": ("access",),
+    "tasks": ("queue", "route", "callers"),
+    "pubsub": ("topic", "callers"),
+    "schedule": ("cron", "callers"),
+}
+"""What a row of a trigger has to say; callers: whose tokens its deliveries carry."""
 
 
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,26 +92,44 @@ class FunctionsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def load_functions_table(path: Path) -> FunctionsTable:
     """Read and check the table. Raises InvalidInput that names the row."""
     try:
-        table = msgspec.yaml.decode(path.read_bytes(), type=FunctionsTable)
-    except msgspec.DecodeError as error:
-        raise InvalidInput(f"{path.name} does not hold what it should: {error}") from error
+        document = msgspec.yaml.decode(path.read_bytes(), type=dict[str, dict[str, Any]])
+    except (OSError, msgspec.DecodeError) as error:
+        raise InvalidInput(f"{path.name} can not be read: {error}", where=str(path)) from error
+    unknown = sorted(set(document) - {"functions", "queues", "topics"})
+    if unknown:
+        raise InvalidInput(f"nothing is known of '{unknown[0]}'", where=str(path))
+    table = FunctionsTable(
+        _rows(path, "function", document.get("functions", {}), Function),
+        _rows(path, "queue", document.get("queues", {}), Queue),
+        _rows(path, "topic", document.get("topics", {}), Topic),
+    )
     for name, row in table.functions.items():
-        problem = _problem_of(table, row)
+        problem = _problem_of(table, name, row)
         if problem:
             raise InvalidInput(f"function '{name}' {problem}", where=str(path))
     return table
 
 
-def _problem_of(table: FunctionsTable, row: Function) -> str:
-    needed = {"tasks": "queue", "pubsub": "topic", "schedule": "cron", "http": "access"}
-    field = needed[row.trigger]
-    if not getattr(row, field):
-        return f"is triggered by {row.trigger} and names no {field}"
-    if row.trigger != "http" and not row.callers:
-        return "does not say whose tokens its deliveries carry"
+def _rows(path: Path, what: str, rows: Mapping[str, Any], kind: type[T]) -> dict[str, T]:
+    found = {}
+    for name, row in rows.items():
+        try:
+            found[name] = msgspec.convert(row, kind)
+        except msgspec.ValidationError as error:
+            message = f"{what} '{name}' does not hold what it should: {error}"
+            raise InvalidInput(message, where=str(path)) from error
+    return found
+
+
+def _problem_of(table: FunctionsTable, name: str, row: Function) -> str:
+    for field in _NEEDED[row.trigger]:
+        if not getattr(row, field):
+            return f"is triggered by {row.trigger} and names no {field}"
     if row.queue and row.queue not in table.queues:
         hint = did_you_mean(row.queue, table.queues)
         return f"names the queue '{row.queue}', which is in no row{hint}"
+    if row.queue and table.of_queue(row.queue) != name:
+        return f"shares the queue '{row.queue}' with '{table.of_queue(row.queue)}'"
     if row.topic and row.topic not in table.topics:
         hint = did_you_mean(row.topic, table.topics)
         return f"names the topic '{row.topic}', which is in no row{hint}"
