@@ -122,6 +122,16 @@ class PlaneUnderTest:
         found = self.objects.get(pointer_path(self.scope, asset, partition))
         return None if found is None else json.loads(found.data)
 
+    def promoted(self, asset: str, partition: str = "", seconds: float = 20) -> dict[str, Any]:
+        """The current version, once there is one: a pointer follows the end of its task soon."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = self.pointer(asset, partition)
+            if found is not None:
+                return found
+            time.sleep(0.02)
+        raise AssertionError(f"{asset} {partition!r} was not promoted within {seconds} s")
+
     def committed_versions(self, asset: str) -> list[str]:
         """Keys of all commit markers of an asset, read from storage itself."""
         prefix = f"{self.scope.prefix}assets/{asset}/"

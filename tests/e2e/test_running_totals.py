@@ -40,8 +40,7 @@ FIRST, LAST = "2026-01-01", "2026-01-03"
 
 
 def value(plane: PlaneUnderTest, asset: str, day: str) -> bytes:
-    pointer = plane.pointer(asset, f"date=d:{day}")
-    assert pointer is not None
+    pointer = plane.promoted(asset, f"date=d:{day}")
     stored = plane.objects.get(pointer["version"] + "data.json")
     assert stored is not None
     return stored.data

@@ -57,7 +57,7 @@ def test_m1_e2e_smoke(tmp_path: Path) -> None:
         for run_id in (first["runId"], once["runId"]):
             named = {e["data"].get("task") for e in plane.events(run_id)}
             assert not named & {"t.b", "t.c"}, "neither b nor c entered any state"
-        assert plane.pointer("t.a") is not None
+        assert plane.promoted("t.a")
         assert plane.pointer("t.b") is None
         assert plane.pointer("t.c") is None
 
@@ -84,7 +84,7 @@ def test_deploy_run_observe_e2e(tmp_path: Path) -> None:
         assert done.state == "SUCCEEDED"
         assert done.manifest_id == deployed["manifestId"]
         assert "known line of output" in plane.cli("logs", run["runId"]).stdout
-        pointer = plane.pointer("t.test_asset")
+        pointer = plane.promoted("t.test_asset")
         assert pointer is not None
         assert pointer["runId"] == run["runId"]
         marker = plane.objects.get(pointer["version"] + "_commit")
@@ -207,7 +207,7 @@ def test_duplicate_callback_idempotency(tmp_path: Path) -> None:
         succeeded = [e for e in events if e["data"].get("after") == "SUCCEEDED"]
         assert len([e for e in succeeded if e["type"] == "TaskStateChanged"]) == 1
         assert len(plane.committed_versions("t.a")) == 1
-        pointer = plane.pointer("t.a")
+        pointer = plane.promoted("t.a")
         assert pointer is not None
         assert pointer["promotion"] == 1
 
@@ -268,7 +268,7 @@ def test_promotion_fencing_prevents_torn_writes(tmp_path: Path) -> None:
     with running_plane(tmp_path) as plane:
         plane.deploy(path)
         assert plane.wait(plane.request("t.a").run_id).state == "SUCCEEDED"
-        before = plane.pointer("t.a")
+        before = plane.promoted("t.a")
         write_module(tmp_path, "shop", GATED.format(value="[]"))
         plane.deploy(path)
         run = plane.wait(plane.request("t.a").run_id)

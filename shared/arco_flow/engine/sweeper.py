@@ -20,7 +20,8 @@ LEASE = "sweeper"
 LEASE_MS = 15_000
 SWEEP_LIMIT = 500
 """Entities per sweep; the next one goes on, a minute or less later."""
-_EVER_MS = 1 << 53
+_EVER_MS = 253_402_300_799_000
+"""9999-12-31T23:59:59Z: the latest time that Firestore takes in a query."""
 
 
 async def sweep(engine: Engine, holder: str) -> int | None:
