@@ -79,6 +79,7 @@ class Simulation:
         world.kernel.run(start_ms + (self.workload.chaos_ms if until_ms is None else until_ms))
         self._note_unexpected()
         world.calm()
+        self._expect_wakes()
         self._settle()
         if not self.violations:
             self.violations += check_history(world, self.watch.commits)
@@ -117,6 +118,14 @@ class Simulation:
             f"process/kill#{number}", "process", "kill"
         ):
             self.world.fleet.kill_one()
+
+    def _expect_wakes(self) -> None:
+        """Once what was frozen or late has had its time; if clocks differ by what is allowed."""
+        settings, skews_ms = self.world.shape.settings, self.world.faults.plan.skews_ms
+        spread_ms = max(skews_ms) - min(skews_ms)
+        if spread_ms <= settings.skew_ms:
+            soon_ms = settings.wake_ms + settings.skew_ms + spread_ms + SECONDS
+            self.watch.expect_wakes(self.world.now_ms + 2 * MINUTES, soon_ms)
 
     def _settle(self) -> None:
         """Calm weather until nothing is left to do: a worker may report long after its run."""

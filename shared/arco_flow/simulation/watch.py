@@ -52,6 +52,11 @@ class Watch:
         self._markers: set[str] = set()
         self._objects: dict[str, bytes] = {}
         self._leases: dict[str, Lease] = {}
+        self._calm_from_ms = self._soon_ms = 0
+
+    def expect_wakes(self, from_ms: int, soon_ms: int) -> None:
+        """From a time on, whatever is posted must be folded within a span."""
+        self._calm_from_ms, self._soon_ms = from_ms, soon_ms
 
     def committed(self, commit: Commit, head: Head) -> None:
         """A commit was applied."""
@@ -61,6 +66,7 @@ class Watch:
             self._on_commit(name, segment)
         self._judge_order(name, commit, segment)
         self._judge_fence(commit)
+        self._judge_wakes(commit, head)
         for entry in segment.entries:
             self._count(entry)
             self._judge_once(name, entry)
@@ -117,6 +123,18 @@ class Watch:
         lease = self._leases.get(commit.fence[0])
         if lease is None or lease.token != commit.fence[1]:
             self._violated("stale_holders_write_nothing", f"{commit.fence} while {lease}")
+
+    def _judge_wakes(self, commit: Commit, head: Head) -> None:
+        """I14. In calm weather a wake comes, and nothing waits for the sweeper. A sign of life
+        wakes nobody."""
+        for item in commit.consumed if self._soon_ms else ():
+            waited_ms = head.updated_ms - item.posted_ms
+            if item.posted_ms < self._calm_from_ms or item.event_id.endswith(":heartbeat"):
+                continue
+            self.sometimes["a wake came in calm weather"] += 1
+            if waited_ms > self._soon_ms:
+                text = f"{item.event_id} waited {waited_ms} ms in {head.entity}"
+                self._violated("what_is_posted_in_calm_weather_is_folded_soon", text)
 
     def _count(self, entry: Entry) -> None:
         if entry.reason:
