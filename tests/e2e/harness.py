@@ -129,7 +129,6 @@ class PlaneUnderTest:
             found = self.pointer(asset, partition)
             if found is not None:
                 return found
-            time.sleep(0.02)
         raise AssertionError(f"{asset} {partition!r} was not promoted within {seconds} s")
 
     def committed_versions(self, asset: str) -> list[str]:
