@@ -23,6 +23,7 @@ MAX_TAG_PART_CHARS: Final = 63
 MAX_KINDS: Final = 10
 MAX_SLUG_CHARS: Final = 63
 MAX_RUN_KEY_CHARS: Final = 256
+MAX_ACTOR_CHARS: Final = 256
 MAX_LABELS: Final = 128
 MAX_LABEL_KEY_CHARS: Final = 128
 MAX_LABEL_VALUE_CHARS: Final = 2048
@@ -34,6 +35,7 @@ _GROUP: Final = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*")
 _EMAIL: Final = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _TAG_PART: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{MAX_TAG_PART_CHARS}}}")
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_TRACEPARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _SHOWN_CHARS: Final = 80
 
 
@@ -116,6 +118,16 @@ def validate_run_key(run_key: str) -> str:
 def validate_trigger(trigger: str) -> str:
     """What asked for a run: printable text of at most 256 characters, no spaces around it."""
     return _printable("trigger", trigger, MAX_RUN_KEY_CHARS, "manual")
+
+
+def validate_actor(actor: str) -> str:
+    """Who or what asks: printable text of at most 256 characters, no spaces around it."""
+    return _printable("actor", actor, MAX_ACTOR_CHARS, "sensor:new_files")
+
+
+def is_traceparent(text: str) -> bool:
+    """Whether this names a trace as the W3C's `traceparent` does, and holds nothing else."""
+    return _TRACEPARENT.fullmatch(text) is not None
 
 
 def validate_labels(labels: Mapping[str, str]) -> dict[str, str]:

@@ -22,7 +22,15 @@ from arco_flow.domain.events import (
     RunRequested,
     RunTriggered,
 )
-from arco_flow.domain.identifiers import validate_labels, validate_run_key, validate_trigger
+from arco_flow.domain.identifiers import (
+    is_traceparent,
+    validate_actor,
+    validate_labels,
+    validate_run_key,
+    validate_tenant,
+    validate_trigger,
+    validate_workspace,
+)
 from arco_flow.domain.ids import Entity, Scope, asset_entity, plan_path, run_entity, run_id_of
 from arco_flow.domain.manifest import Manifest
 from arco_flow.domain.partition_base import PartitionContext
@@ -77,7 +85,7 @@ async def request_run(
 ) -> RunAccepted:
     """Make a run, or answer the one that its run key stands for.
 
-    traceparent: of the request (W3C), handed on to the workers.
+    traceparent: of the request (W3C), handed on to the workers; what is none is left out.
     Raises Conflict when the key stands for another request (it is recorded), InvalidInput,
     TooLarge, NotFound (nothing deployed), Unavailable.
     """
@@ -90,7 +98,8 @@ async def request_run(
         return await _existing(engine, scope, reserved, digest, actor)
     plan, left_out = await _plan(engine, scope, spec)
     seed = await _seed(engine, spec, plan, run_key=run_key, run_id=run_id, actor=actor)
-    seed = msgspec.structs.replace(seed, traceparent=traceparent)
+    if is_traceparent(traceparent):
+        seed = msgspec.structs.replace(seed, traceparent=traceparent)
     try:
         run = await _open(engine, scope, seed, plan, spec, digest)
     except Contended:
@@ -327,9 +336,10 @@ async def ingest_run_request(engine: Engine, body: bytes) -> RunAccepted:
             "a run request that comes as a message needs a run key",
             fix="give `request.runKey`: the same for every delivery of the same request",
         )
-    scope = Scope(message.tenant, message.workspace)
+    scope = Scope(validate_tenant(message.tenant), validate_workspace(message.workspace))
+    actor = validate_actor(message.actor)
     return await request_run(
-        engine, scope, message.request, actor=message.actor, traceparent=message.traceparent
+        engine, scope, message.request, actor=actor, traceparent=message.traceparent
     )
 
 

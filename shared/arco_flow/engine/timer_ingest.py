@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from arco_flow.domain.errors import InvalidInput
@@ -14,7 +16,7 @@ from arco_flow.engine.objects import load_run
 
 class _TimerTask(msgspec.Struct):
     entity: str
-    generation: int
+    generation: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 async def ingest_timer_task(engine: Engine, body: bytes) -> None:

@@ -32,7 +32,7 @@ from arco_flow.domain.errors import ArcoError, InvalidInput, NotFound, Unavailab
 from arco_flow.domain.ids import Scope
 from arco_flow.engine.context import Engine, Settings
 from arco_flow.engine.deploy import load_deployment
-from arco_flow.engine.dispatch import dispatch
+from arco_flow.engine.dispatch import dispatch_task
 from arco_flow.engine.recover_runs import recover_runs
 from arco_flow.engine.sweeper import sweep
 from arco_flow.engine.timer_ingest import ingest_timer_task
@@ -214,7 +214,7 @@ class LocalPlane:
 
     async def _on_wake(self, body: bytes, delivery: Delivery) -> None:
         del delivery
-        await dispatch(self.engine, body.decode())
+        await dispatch_task(self.engine, body)
 
     async def _on_timer(self, body: bytes, delivery: Delivery) -> None:
         del delivery
