@@ -76,8 +76,7 @@ class Simulation:
         world, start_ms = self.world, self.world.now_ms
         self._begin()
         until_ms = self.scenario.until_ms
-        world.kernel.run(start_ms + (self.workload.chaos_ms if until_ms is None else until_ms))
-        self._note_unexpected()
+        self._run(start_ms + (self.workload.chaos_ms if until_ms is None else until_ms))
         world.calm()
         self._expect_wakes()
         self._settle()
@@ -136,14 +135,21 @@ class Simulation:
                 text = f"not finished after {SETTLE_MS} ms of calm:\n" + "\n".join(left)
                 self._on_violation(Violation("everything_ends", text))
             quiet = 0 if left else quiet + 1
-            world.kernel.run(world.now_ms + (10 * SECONDS if left else MINUTES))
-            self._note_unexpected()
+            self._run(world.now_ms + (10 * SECONDS if left else MINUTES))
 
-    def _note_unexpected(self) -> None:
-        for error in self.world.fleet.unexpected:
-            text = "".join(traceback.format_exception(error))
+    def _run(self, until_ms: int) -> None:
+        """Let happen what happens. What a process did not expect is a violation, also when its
+        caller did not expect it either; any other error is one of the simulation."""
+        unexpected = self.world.fleet.unexpected
+        try:
+            self.world.kernel.run(until_ms)
+        except Exception:
+            if not unexpected:
+                raise
+        if unexpected:
+            text = "".join(traceback.format_exception(unexpected[0]))
             self._on_violation(Violation("no_internal_error", text))
-        self.world.fleet.unexpected.clear()
+            unexpected.clear()
 
     def _on_commit(self, entity: str, segment: Segment) -> None:
         self.world.trace.tell(self.world.now_ms, tell_commit(entity, segment))
