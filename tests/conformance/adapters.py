@@ -36,6 +36,7 @@ from arco_flow.ports.objects import AsyncObjects, Objects
 from arco_flow.ports.store import Store
 from arco_flow.ports.tasks import Tasks
 from conformance.google_cloud import cloud_objects, firestore_store
+from conformance.google_queues import cloud_tasks, pubsub
 
 # Short, so that the suites can walk through a back-off and a deadline.
 SETTINGS = QueueSettings(
@@ -194,6 +195,18 @@ async def local_tasks(folder: Path, clock: VirtualClock) -> AsyncIterator[tuple[
         database.close()
 
 
+@asynccontextmanager
+async def cloud_queue(folder: Path, clock: VirtualClock) -> AsyncIterator[QueueUnderTest]:
+    async with cloud_tasks(clock, SETTINGS) as (tasks, pass_time, begin_time):
+        yield QueueUnderTest(tasks, clock, pass_time, begin_time)
+
+
+@asynccontextmanager
+async def pubsub_bus(folder: Path, clock: VirtualClock) -> AsyncIterator[BusUnderTest]:
+    async with pubsub() as (bus, pass_time):
+        yield BusUnderTest(bus, clock, pass_time, pass_time)
+
+
 @contextmanager
 def memory_objects(folder: Path) -> Iterator[tuple[Objects, AsyncObjects]]:
     objects = MemoryObjects()
@@ -216,8 +229,12 @@ STORES: dict[str, StoreFactory] = {
     "local": local_store,
     "firestore": firestore_store,
 }
-QUEUES: dict[str, QueueFactory] = {"memory": memory_queue, "local": local_queue}
-BUSES: dict[str, BusFactory] = {"memory": memory_bus, "local": local_bus}
+DRIVEN_QUEUES: dict[str, QueueFactory] = {"memory": memory_queue, "local": local_queue}
+"""Those whose deadlines follow the clock of the scenario."""
+QUEUES: dict[str, QueueFactory] = {**DRIVEN_QUEUES, "cloud_tasks": cloud_queue}
+DRIVEN_BUSES: dict[str, BusFactory] = {"memory": memory_bus, "local": local_bus}
+"""Those whose deliveries follow the clock of the scenario."""
+BUSES: dict[str, BusFactory] = {**DRIVEN_BUSES, "pubsub": pubsub_bus}
 OBJECTS: dict[str, ObjectsFactory] = {
     "memory": memory_objects,
     "local": local_objects,

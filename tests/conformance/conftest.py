@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.adapters import BUSES, OBJECTS, QUEUES, STORES, Scenarios
+from conformance.adapters import (
+    BUSES,
+    DRIVEN_BUSES,
+    DRIVEN_QUEUES,
+    OBJECTS,
+    QUEUES,
+    STORES,
+    Scenarios,
+)
 from conformance.google_cloud import NAMES
 
 
@@ -28,8 +36,18 @@ def queues(request, tmp_path):
     return Scenarios(request.param, tmp_path)
 
 
+@pytest.fixture(params=each(DRIVEN_QUEUES))
+def driven_queues(request, tmp_path):
+    return Scenarios(request.param, tmp_path)
+
+
 @pytest.fixture(params=each(BUSES))
 def buses(request, tmp_path):
+    return Scenarios(request.param, tmp_path)
+
+
+@pytest.fixture(params=each(DRIVEN_BUSES))
+def driven_buses(request, tmp_path):
     return Scenarios(request.param, tmp_path)
 
 

@@ -25,7 +25,7 @@ from arco_flow.ports.store import Store
 from conformance.emulators import firestore_address, new_bucket, storage_url
 from conformance.firestore_indexes import IndexCheck
 
-NAMES = ("firestore", "cloud_storage")
+NAMES = ("firestore", "cloud_tasks", "pubsub", "cloud_storage")
 """Of these adapters in the tables of the suites."""
 
 

@@ -134,7 +134,7 @@ def test_a_task_is_not_delivered_before_its_time(queues):
     queues.run(scenario)
 
 
-def test_due_tasks_come_in_the_order_of_their_times(queues):
+def test_due_tasks_come_in_the_order_of_their_times(driven_queues):
     async def scenario(queue):
         handler = Recorder()
         queue.tasks.register("tick", handler)
@@ -144,7 +144,7 @@ def test_due_tasks_come_in_the_order_of_their_times(queues):
         await queue.pass_time(1000)
         assert handler.bodies == [b"10", b"20", b"30"]
 
-    queues.run(scenario)
+    driven_queues.run(scenario)
 
 
 def test_a_failed_delivery_is_repeated_after_a_wait_that_doubles_up_to_its_bound(queues):
@@ -232,7 +232,7 @@ def test_a_deleted_task_is_not_delivered(queues):
     queues.run(scenario)
 
 
-def test_there_is_nothing_to_delete_once_a_task_is_done_or_runs(queues):
+def test_there_is_nothing_to_delete_once_a_task_is_done_or_runs(driven_queues):
     async def scenario(queue):
         answers = []
 
@@ -246,7 +246,7 @@ def test_there_is_nothing_to_delete_once_a_task_is_done_or_runs(queues):
         assert answers == [False]
         assert not await queue.tasks.delete("q", "t")
 
-    queues.run(scenario)
+    driven_queues.run(scenario)
 
 
 def test_a_handler_may_enqueue(queues):
@@ -299,7 +299,7 @@ async def overdue(queue, held):
     await held.wait_for()
 
 
-def test_no_more_handlers_run_at_once_than_may_and_the_rest_follow(queues):
+def test_no_more_handlers_run_at_once_than_may_and_the_rest_follow(driven_queues):
     async def scenario(queue):
         held, number = Held(), SETTINGS.max_concurrent + 3
         queue.tasks.register("slow", held)
@@ -315,10 +315,10 @@ def test_no_more_handlers_run_at_once_than_may_and_the_rest_follow(queues):
         assert held.most == SETTINGS.max_concurrent
         assert sorted(d.name for d in held.deliveries) == [f"t{n}" for n in range(number)]
 
-    queues.run(scenario)
+    driven_queues.run(scenario)
 
 
-def test_a_full_queue_does_not_hold_up_another(queues):
+def test_a_full_queue_does_not_hold_up_another(driven_queues):
     async def scenario(queue):
         held, quick = Held(), Recorder()
         queue.tasks.register("slow", held)
@@ -335,10 +335,10 @@ def test_a_full_queue_does_not_hold_up_another(queues):
         await queue.pass_time(0)
         assert [delivery.name for _, delivery in quick.got] == ["first", "last"]
 
-    queues.run(scenario)
+    driven_queues.run(scenario)
 
 
-def test_a_delivery_without_an_answer_is_repeated_while_its_handler_still_runs(queues):
+def test_a_delivery_without_an_answer_is_repeated_while_its_handler_still_runs(driven_queues):
     async def scenario(queue):
         held = Held()
         await overdue(queue, held)
@@ -349,10 +349,10 @@ def test_a_delivery_without_an_answer_is_repeated_while_its_handler_still_runs(q
         await queue.pass_time(60_000)
         assert held.attempts == [1, 2]
 
-    queues.run(scenario)
+    driven_queues.run(scenario)
 
 
-def test_a_delivery_is_not_repeated_before_its_deadline_nor_after_an_answer_in_time(queues):
+def test_a_delivery_is_not_repeated_before_its_deadline_nor_after_an_answer_in_time(driven_queues):
     async def scenario(queue):
         held = Held()
         queue.tasks.register("slow", held)
@@ -364,11 +364,11 @@ def test_a_delivery_is_not_repeated_before_its_deadline_nor_after_an_answer_in_t
         await queue.pass_time(60_000)
         assert held.attempts == [1]
 
-    queues.run(scenario)
+    driven_queues.run(scenario)
 
 
 @pytest.mark.parametrize("late", [None, ValueError("late"), Conflict("late")], ids=repr)
-def test_what_a_handler_answers_after_its_deadline_changes_nothing(queues, late):
+def test_what_a_handler_answers_after_its_deadline_changes_nothing(driven_queues, late):
     async def scenario(queue):
         held = Held()
         queue.tasks.register("slow", held)
@@ -385,10 +385,10 @@ def test_what_a_handler_answers_after_its_deadline_changes_nothing(queues, late)
         assert held.attempts == [1, 2]
         assert queue.tasks.dead() == []
 
-    queues.run(scenario)
+    driven_queues.run(scenario)
 
 
-def test_a_deadline_counts_as_a_failed_attempt_and_frees_its_place_in_the_queue(queues):
+def test_a_deadline_counts_as_a_failed_attempt_and_frees_its_place_in_the_queue(driven_queues):
     async def scenario(queue):
         held = Held()
         await overdue(queue, held)
@@ -406,10 +406,10 @@ def test_a_deadline_counts_as_a_failed_attempt_and_frees_its_place_in_the_queue(
         await queue.pass_time(60_000)
         assert held.running == 0
 
-    queues.run(scenario)
+    driven_queues.run(scenario)
 
 
-def test_a_name_is_refused_while_its_task_runs_and_while_it_waits_to_be_repeated(queues):
+def test_a_name_is_refused_while_its_task_runs_and_while_it_waits_to_be_repeated(driven_queues):
     async def scenario(queue):
         held = Held()
         queue.tasks.register("slow", held)
@@ -426,7 +426,7 @@ def test_a_name_is_refused_while_its_task_runs_and_while_it_waits_to_be_repeated
         await queue.pass_time(60_000)
         assert held.attempts == [1, 2]
 
-    queues.run(scenario)
+    driven_queues.run(scenario)
 
 
 def test_a_task_that_waits_to_be_repeated_can_be_deleted(queues):

@@ -29,8 +29,14 @@ class Emulator:
     Errors: BlockingIOError when another process has the data file.
     """
 
-    def __init__(self, settings: Settings, issuer: Issuer, chaos: Chaos | None = None) -> None:
-        self.clock = Clock()
+    def __init__(
+        self,
+        settings: Settings,
+        issuer: Issuer,
+        chaos: Chaos | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.clock = clock or Clock()
         self.chaos = chaos or Chaos()
         self.counters = Counters()
         self._sender = Sender()

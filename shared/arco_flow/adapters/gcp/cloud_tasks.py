@@ -1,4 +1,9 @@
-"""The task queue on Cloud Tasks: named tasks that call a function with an identity token."""
+"""The task queue on Cloud Tasks: named tasks that call a function with an identity token.
+
+Several tasks are created by as many calls beside each other. There is a batch call in the client,
+but it answers with an operation that must be asked for again until it is done, and whether it is
+served everywhere was not established.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +17,26 @@ import grpc
 from google.api_core.exceptions import AlreadyExists, NotFound
 from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcAsyncIOTransport
-from google.protobuf import duration_pb2, timestamp_pb2
 
 from arco_flow.adapters.delivery import check_task_name
-from arco_flow.adapters.gcp.failures import ApiError, Fate, failure, fate_of
+from arco_flow.adapters.gcp.failures import patiently
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.gcp.pacing import Pace
-from arco_flow.domain.errors import InvalidInput, TooLarge, did_you_mean
+from arco_flow.domain.errors import InvalidInput, OutcomeUnknown, TooLarge, did_you_mean
 from arco_flow.ports.tasks import NewTask
 
-HORIZON_SECONDS: Final = 29 * 24 * 3600
+HORIZON_MS: Final = 29 * 24 * 3600 * 1000
 """Cloud Tasks schedules at most 30 days ahead. A timer of later comes early, finds nothing due
 and is armed anew by the entity: that is what every early timer does."""
-MAX_BODY_BYTES: Final = 100 * 1024
+TASK_LIMIT_BYTES: Final = 100 * 1024
+"""Of a whole task. Google's pages say 100 KB here and 1 MB there."""
 AT_ONCE: Final = 32
 """Creations in flight per call of enqueue_many: measured on the emulator, more gain nothing."""
+
+# The messages themselves cost a tenth of their wrappers.
+_Task: Any = tasks_v2.Task.pb()
+_CreateTaskRequest: Any = tasks_v2.CreateTaskRequest.pb()
+_POST: Final = int(tasks_v2.HttpMethod.POST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +53,8 @@ class Target:
 class CloudTasks:
     """`Tasks` on Cloud Tasks: one queue per queue name. Made and used in one event loop.
 
-    targets: route -> Target. endpoint: host:port of an emulator, "" = Google's.
+    targets: route -> Target. endpoint: host:port of an emulator, "" = Google's. interceptors: of
+    the connection to an emulator, so that tests can make it fail.
     """
 
     def __init__(
@@ -55,12 +66,13 @@ class CloudTasks:
         endpoint: str = "",
         counts: OperationCounts | None = None,
         pace: Pace | None = None,
+        interceptors: Sequence[Any] = (),
     ) -> None:
         self._parent = f"projects/{project}/locations/{location}"
         self._targets = dict(targets)
         self._counts = counts or OperationCounts()
         self._pace = pace or Pace()
-        self._client = _client(endpoint)
+        self._client = _client(endpoint, interceptors)
 
     async def close(self) -> None:
         """Give the connection back."""
@@ -69,96 +81,108 @@ class CloudTasks:
     async def enqueue(
         self, queue: str, name: str, route: str, body: bytes, *, at_ms: int = 0
     ) -> bool:
-        """See Tasks."""
-        return await self._create(NewTask(queue, name, route, body, at_ms))
+        """See Tasks. Raises InvalidInput and TooLarge before the call."""
+        return await self._create(self._request(NewTask(queue, name, route, body, at_ms)))
 
     async def enqueue_many(self, tasks: Sequence[NewTask]) -> list[bool]:
-        """See Tasks."""
+        """See Tasks. Raises InvalidInput and TooLarge before the first call."""
+        # Of several of one name the first is the one; the others need no call.
+        places: dict[str, int] = {}
+        requests = [self._request(task) for task in tasks]
+        for place, request in enumerate(requests):
+            places.setdefault(request.task.name, place)
         gate = asyncio.Semaphore(AT_ONCE)
 
-        async def create(task: NewTask) -> bool:
+        async def create(place: int) -> bool:
             async with gate:
-                return await self._create(task)
+                return await self._create(requests[place])
 
-        return list(await asyncio.gather(*map(create, tasks)))
+        outcomes = await asyncio.gather(*map(create, places.values()), return_exceptions=True)
+        answers = [False] * len(tasks)
+        for place, added in zip(places.values(), _all_answered(outcomes), strict=True):
+            answers[place] = added
+        return answers
 
     async def delete(self, queue: str, name: str) -> bool:
-        """See Tasks."""
+        """See Tasks. A task that is being delivered counts as not delivered yet."""
         check_task_name(queue, name)
-        self._counts.add("tasks")
-        try:
-            await self._client.delete_task(
-                name=f"{self._parent}/queues/{queue}/tasks/{name}",
-                timeout=self._pace.timeout_s,
-            )
-        except NotFound:
-            return False
-        except ApiError as error:
-            raise failure(error, "Cloud Tasks DeleteTask", maybe_applied=True) from error
-        return True
+        path = f"{self._parent}/queues/{queue}/tasks/{name}"
 
-    async def _create(self, task: NewTask) -> bool:
-        """Create until it is answered: the name makes a second creation harmless, and one that
-        exists may be our own, whose answer was lost."""
-        check_task_name(task.queue, task.name)
-        request = self._request(task)
-        maybe = False
-        for attempt in range(self._pace.attempts):
+        async def call(maybe: bool) -> bool:
             self._counts.add("tasks")
             try:
-                await self._client.create_task(request, timeout=self._pace.timeout_s, retry=None)
+                await self._client.delete_task(name=path, retry=None, timeout=self._pace.timeout_s)
+            except NotFound:
+                return maybe
+            return True
+
+        return await patiently(self._pace, "Cloud Tasks DeleteTask", call, changes=True)
+
+    async def _create(self, request: Any) -> bool:
+        """Create until it is answered: the name makes a second creation harmless, and one that
+        exists may be our own, whose answer was lost."""
+
+        async def call(maybe: bool) -> bool:
+            self._counts.add("tasks")
+            try:
+                await self._client.create_task(
+                    tasks_v2.CreateTaskRequest.wrap(request),
+                    retry=None,
+                    timeout=self._pace.timeout_s,
+                )
             except AlreadyExists:
                 return maybe
-            except ApiError as error:
-                fate = fate_of(error)
-                maybe = maybe or fate is Fate.UNKNOWN
-                final = fate in (Fate.REFUSED, Fate.PRECONDITION)
-                if final or attempt == self._pace.attempts - 1:
-                    what = f"Cloud Tasks CreateTask in queue '{task.queue}'"
-                    raise failure(error, what, maybe_applied=maybe) from error
-                await self._pace.pause(attempt)
-            else:
-                return True
-        raise AssertionError("a pace has at least one attempt")
+            return True
 
-    def _request(self, task: NewTask) -> Any:
-        target = self._targets.get(task.route)
+        queue = request.parent.rpartition("/")[2]
+        what = f"Cloud Tasks CreateTask in queue '{queue}'"
+        return await patiently(self._pace, what, call, changes=True)
+
+    def _request(self, new: NewTask) -> Any:
+        check_task_name(new.queue, new.name)
+        target = self._targets.get(new.route)
         if target is None:
             raise InvalidInput(
-                f"no function takes the route '{task.route}'"
-                f"{did_you_mean(task.route, self._targets)}",
+                f"no function takes the route '{new.route}'"
+                f"{did_you_mean(new.route, self._targets)}",
                 fix="name it in functions.yaml",
             )
-        if len(task.body) > MAX_BODY_BYTES:
-            raise TooLarge(f"task '{task.name}' is longer than {MAX_BODY_BYTES} bytes")
-        queue = f"{self._parent}/queues/{task.queue}"
-        made = tasks_v2.Task(
-            name=f"{queue}/tasks/{task.name}",
-            http_request=tasks_v2.HttpRequest(
-                http_method=tasks_v2.HttpMethod.POST,
-                url=target.url,
-                headers={"content-type": "application/octet-stream"},
-                body=task.body,
-                oidc_token=tasks_v2.OidcToken(
-                    service_account_email=target.account, audience=target.audience
-                ),
-            ),
-            dispatch_deadline=duration_pb2.Duration(seconds=target.deadline_seconds),
-        )
-        if task.at_ms:
-            made.schedule_time = _schedule(task.at_ms)
-        return tasks_v2.CreateTaskRequest(parent=queue, task=made)
+        queue = f"{self._parent}/queues/{new.queue}"
+        task = _Task(name=f"{queue}/tasks/{new.name}")
+        task.dispatch_deadline.seconds = target.deadline_seconds
+        if new.at_ms:
+            latest_ms = time.time_ns() // 1_000_000 + HORIZON_MS
+            task.schedule_time.FromMilliseconds(min(new.at_ms, latest_ms))
+        call = task.http_request
+        call.http_method, call.url, call.body = _POST, target.url, new.body
+        call.headers["content-type"] = "application/octet-stream"
+        call.oidc_token.service_account_email = target.account
+        call.oidc_token.audience = target.audience
+        if task.ByteSize() > TASK_LIMIT_BYTES:
+            raise TooLarge(
+                f"task '{new.name}' is {task.ByteSize():,} bytes; {TASK_LIMIT_BYTES:,} at most",
+                fix="keep large content in an object and send its key",
+                details={"size": task.ByteSize(), "limit": TASK_LIMIT_BYTES},
+            )
+        return _CreateTaskRequest(parent=queue, task=task)
 
 
-def _schedule(at_ms: int) -> timestamp_pb2.Timestamp:
-    latest_ms = int((time.time() + HORIZON_SECONDS) * 1000)
-    stamp = timestamp_pb2.Timestamp()
-    stamp.FromMilliseconds(min(at_ms, latest_ms))
-    return stamp
+def _all_answered(outcomes: Sequence[bool | BaseException]) -> list[bool]:
+    """The answers of several creations. Raises their error: OutcomeUnknown when some were made."""
+    failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    answered = [outcome for outcome in outcomes if isinstance(outcome, bool)]
+    if not failed:
+        return answered
+    unknown = [error for error in failed if isinstance(error, OutcomeUnknown)]
+    if answered and not unknown:
+        raise OutcomeUnknown(
+            f"{len(answered)} of {len(outcomes)} tasks were added, then: {failed[0]}"
+        ) from failed[0]
+    raise (unknown or failed)[0]
 
 
-def _client(endpoint: str) -> tasks_v2.CloudTasksAsyncClient:
+def _client(endpoint: str, interceptors: Sequence[Any]) -> tasks_v2.CloudTasksAsyncClient:
     if not endpoint:
         return tasks_v2.CloudTasksAsyncClient()
-    channel = grpc.aio.insecure_channel(endpoint)
+    channel = grpc.aio.insecure_channel(endpoint, interceptors=tuple(interceptors))
     return tasks_v2.CloudTasksAsyncClient(transport=CloudTasksGrpcAsyncIOTransport(channel=channel))

@@ -100,18 +100,25 @@ def failure(error: Exception, what: str, *, maybe_applied: bool = False) -> Arco
     return kind(text, fix=_FIXES.get(status), details={"status": status})
 
 
-async def patiently(pace: Pace, what: str, call: Callable[[], Awaitable[T]]) -> T:
+async def patiently(
+    pace: Pace, what: str, call: Callable[[bool], Awaitable[T]], *, changes: bool = False
+) -> T:
     """Make a call that may be made twice without harm until it is answered.
 
-    Raises Unavailable after the last attempt, and at once what repeating can not mend.
+    changes: it does something. It is told whether an earlier attempt may have done it. Raises
+    Unavailable (OutcomeUnknown, when it may have been done) after the last attempt, and at once
+    what repeating can not mend.
     """
+    maybe = False
     for attempt in range(pace.attempts):
         try:
-            return await call()
+            return await call(maybe)
         except ApiError as error:
-            is_final = fate_of(error) in (Fate.REFUSED, Fate.PRECONDITION)
+            fate = fate_of(error)
+            maybe = maybe or (changes and fate is Fate.UNKNOWN)
+            is_final = fate in (Fate.REFUSED, Fate.PRECONDITION)
             if is_final or attempt == pace.attempts - 1:
-                raise failure(error, what) from error
+                raise failure(error, what, maybe_applied=maybe) from error
         await pace.pause(attempt)
     raise AssertionError("a pace has at least one attempt")
 

@@ -86,7 +86,7 @@ class FirestoreCalls:
         """The documents that a query finds, in its order."""
         request = RunQueryRequest(parent=self.root, structured_query=query)
 
-        async def call() -> list[Any]:
+        async def call(_maybe: bool) -> list[Any]:
             stream = await self._api.run_query(
                 types.RunQueryRequest.wrap(request), **self._options()
             )
@@ -106,7 +106,7 @@ class FirestoreCalls:
         aggregation.alias = "count"
         aggregation.count.SetInParent()
 
-        async def call() -> int:
+        async def call(_maybe: bool) -> int:
             stream = await self._api.run_aggregation_query(
                 types.RunAggregationQueryRequest.wrap(request), **self._options()
             )
@@ -139,7 +139,9 @@ class FirestoreCalls:
         """The full name of `collection/id`."""
         return f"{self.root}/{path}"
 
-    async def _get(self, paths: Sequence[str], fields: Sequence[str]) -> dict[str, Any]:
+    async def _get(
+        self, paths: Sequence[str], fields: Sequence[str], _maybe: bool
+    ) -> dict[str, Any]:
         names = [self.name(path) for path in paths]
         request = BatchGetDocumentsRequest(database=self._database, documents=names)
         request.mask.field_paths.extend(fields)

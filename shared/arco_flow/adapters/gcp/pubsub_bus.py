@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
 from google.pubsub_v1 import PublisherAsyncClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
-from google.pubsub_v1.types import PublishRequest, PubsubMessage
+from google.pubsub_v1.types import PublishRequest
 
-from arco_flow.adapters.gcp.failures import ApiError, Fate, failure, fate_of
+from arco_flow.adapters.gcp.failures import patiently
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.adapters.subscriptions import check_messages
 from arco_flow.ports.bus import Message
 
+_PublishRequest: Any = PublishRequest.pb()
+
 
 class PubSubBus:
     """`Bus` on Pub/Sub. Made and used in one event loop.
 
-    emulator: host:port of Google's emulator; None: what PUBSUB_EMULATOR_HOST says.
+    emulator: host:port of Google's emulator; None: what PUBSUB_EMULATOR_HOST says. interceptors:
+    of the connection to it, so that tests can make it fail.
     """
 
     def __init__(
@@ -30,50 +34,46 @@ class PubSubBus:
         emulator: str | None = None,
         counts: OperationCounts | None = None,
         pace: Pace | None = None,
+        interceptors: Sequence[Any] = (),
     ) -> None:
         if emulator is None:
             emulator = os.environ.get("PUBSUB_EMULATOR_HOST", "")
         self._project = project
         self._counts = counts or OperationCounts()
         self._pace = pace or Pace()
-        self._client = _client(emulator)
+        self._client = _client(emulator, interceptors)
 
     async def close(self) -> None:
         """Give the connection back."""
         await self._client.transport.close()
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
-        """See Bus. A repeated publication may be a second message: subscribers expect that."""
+        """See Bus. One call without batching in the background: an instance has no processor
+        after its answer. What is published again may be there twice: subscribers expect that."""
         check_messages(topic, messages)
-        request = PublishRequest(
-            topic=f"projects/{self._project}/topics/{topic}",
-            messages=[
-                PubsubMessage(
-                    data=message.body,
-                    attributes=dict(message.attributes),
-                    ordering_key=message.ordering_key,
-                )
-                for message in messages
-            ],
-        )
-        maybe = False
-        for attempt in range(self._pace.attempts):
+        if not messages:
+            return
+        request = _PublishRequest(topic=f"projects/{self._project}/topics/{topic}")
+        for message in messages:
+            made = request.messages.add()
+            made.data, made.ordering_key = message.body, message.ordering_key
+            made.attributes.update(message.attributes)
+
+        async def call(_maybe: bool) -> None:
             self._counts.add("publishes", len(messages))
-            try:
-                await self._client.publish(request, timeout=self._pace.timeout_s, retry=None)
-                return
-            except ApiError as error:
-                fate = fate_of(error)
-                maybe = maybe or fate is Fate.UNKNOWN
-                final = fate in (Fate.REFUSED, Fate.PRECONDITION)
-                if final or attempt == self._pace.attempts - 1:
-                    what = f"Pub/Sub Publish to '{topic}'"
-                    raise failure(error, what, maybe_applied=maybe) from error
-            await self._pace.pause(attempt)
+            await self._client.publish(
+                PublishRequest.wrap(request), retry=None, timeout=self._pace.timeout_s
+            )
+
+        await patiently(self._pace, f"Pub/Sub Publish to '{topic}'", call, changes=True)
 
 
-def _client(emulator: str) -> PublisherAsyncClient:
+def _client(emulator: str, interceptors: Sequence[Any]) -> PublisherAsyncClient:
     if not emulator:
         return PublisherAsyncClient()
-    channel = grpc.aio.insecure_channel(emulator)
+    channel = grpc.aio.insecure_channel(
+        emulator,
+        options=[("grpc.max_send_message_length", -1)],
+        interceptors=tuple(interceptors),
+    )
     return PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=channel))
