@@ -79,6 +79,26 @@ async def test_a_sweep_asks_to_be_called_again_while_a_run_is_open(again_ms, cal
     assert len(asked) == calls
 
 
+@pytest.mark.parametrize("off_ms", [-40, -1, 0, 1, 40])
+async def test_the_chain_of_sweeps_goes_on_though_clocks_differ(off_ms) -> None:
+    world = World(
+        settings=Settings(sweep_again_ms=10 * SECONDS),
+        timing=lambda _queue, _name, at_ms: (at_ms + off_ms,),
+    )
+    calls = []
+
+    async def again(_body, _delivery):
+        calls.append(world.now_ms)
+        await sweep(world.engine, "first")
+
+    world.tasks.register("sweeper", again)
+    await world.deploy(manifest_of({"a": []}))
+    await world.request()
+    await sweep(world.engine, "first")
+    await world.run_for(61 * SECONDS)
+    assert len(calls) == 6
+
+
 async def test_no_tenant_can_be_called_as_the_plane_is() -> None:
     with pytest.raises(InvalidInput):
         validate_tenant(PLANE_SCOPE.tenant)

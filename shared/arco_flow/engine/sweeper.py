@@ -92,6 +92,8 @@ async def _note_leader(engine: Engine, lease: Lease) -> None:
 async def _ask_again(engine: Engine) -> None:
     """One call per bucket of time, whoever asks: a chain that a dead process can not break."""
     width = engine.settings.sweep_again_ms
-    bucket = engine.clock.now_ms() // width + 1
+    # The nearest bucket's next: a call that comes a moment early by our clock must not find the
+    # name of the task that it is itself, which would end the chain.
+    bucket = (engine.clock.now_ms() + width // 2) // width + 1
     name = queue_task_name("w", f"{LEASE}:{width}:{bucket}")
     await engine.tasks.enqueue("timers", name, "sweeper", b"{}", at_ms=bucket * width)
