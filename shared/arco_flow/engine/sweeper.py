@@ -30,11 +30,11 @@ async def sweep(engine: Engine, holder: str) -> int | None:
     One that can not be folded keeps no other waiting: all are tried, then its error is raised.
     Asks to be called again soon while anything is open, where the settings say so.
     """
-    lease = await engine.store.acquire_lease(LEASE, holder, LEASE_MS)
-    swept = None if lease is None else await _sweep_under(engine, lease)
+    # First of all: a process that dies in the middle of its sweep must be followed by another.
     if engine.settings.sweep_again_ms and await engine.store.overdue(_EVER_MS, 1):
         await _ask_again(engine)
-    return swept
+    lease = await engine.store.acquire_lease(LEASE, holder, LEASE_MS)
+    return None if lease is None else await _sweep_under(engine, lease)
 
 
 async def _sweep_under(engine: Engine, lease: Lease) -> int:
