@@ -79,7 +79,8 @@ class TimePartitions:
         start = parse_moment(self.start, self.timezone, fmt)
         end = None if self.end is None else parse_moment(self.end, self.timezone, fmt)
         _whole(self, "end_offset", -1_000_000, 1_000_000)
-        exclusions = tuple(_exclusion(item, self.timezone, fmt) for item in self.exclusions)
+        given = (_exclusion(item, self.timezone, fmt) for item in self.exclusions)
+        exclusions = tuple(dict.fromkeys(given))  # each costs a search of its own
         shown = tuple(
             item if isinstance(item, str) else write_moment(item, self.timezone)
             for item in exclusions
