@@ -52,6 +52,8 @@ def test_memory_is_a_multiple_of_the_input(name: str) -> None:
     decoder = BY_NAME[name]
     greedy = []
     for what, make in inflations(decoder):
+        if what.endswith((" marks", " directives")):
+            continue  # as much as letters in their place
         raw = make(LARGE)
         tracemalloc.start()
         with contextlib.suppress(*decoder.refuses):

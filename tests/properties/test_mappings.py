@@ -143,7 +143,7 @@ def grid_edges(draw: st.DrawFn) -> Edge:
 edges = st.one_of(timed_edges(), named_edges(), identical_edges(), grid_edges())
 
 
-@examples(150)
+@examples(100)
 @given(edges)
 def test_to_read_and_to_be_read_by_are_one_relation(edge: Edge) -> None:
     reads = {(up, down) for down in edge.downs for up in edge.reads(down)}
@@ -152,7 +152,7 @@ def test_to_read_and_to_be_read_by_are_one_relation(edge: Edge) -> None:
     assert {pair for pair in reads if pair[0] in ups} == {p for p in read_by if p[1] in downs}
 
 
-@examples(80)
+@examples(40)
 @given(edges, st.data())
 def test_a_set_reads_what_its_keys_read(edge: Edge, data: st.DataObject) -> None:
     keys = data.draw(st.sets(st.sampled_from(edge.downs))) if edge.downs else set()
@@ -165,7 +165,7 @@ def test_a_set_reads_what_its_keys_read(edge: Edge, data: st.DataObject) -> None
     assert {key for key in keys if edge.reads(key)} <= set(back)
 
 
-@examples(80)
+@examples(40)
 @given(edges)
 def test_what_is_read_exists_and_what_is_missing_does_not(edge: Edge) -> None:
     for key in edge.downs[:10]:
@@ -184,7 +184,7 @@ def _overlapping(made: TimePartitions, start: int, end: int) -> Iterator[int]:
             yield number
 
 
-@examples(60)
+@examples(40)
 @given(timed_edges())
 def test_windows_are_read_that_overlap_those_between_the_offsets(edge: Edge) -> None:
     up, down, rule = edge.up, edge.down, edge.rule
@@ -207,7 +207,7 @@ def test_windows_are_read_that_overlap_those_between_the_offsets(edge: Edge) -> 
             assert set(mapped.nonexistent) <= missing, "what offsets push over the edge is not"
 
 
-@examples(60)
+@examples(40)
 @given(spaces, st.data())
 def test_an_asset_without_partitions_reads_the_last_or_the_named_ones_when_told_so(
     of: Space, data: st.DataObject
@@ -224,13 +224,13 @@ def test_an_asset_without_partitions_reads_the_last_or_the_named_ones_when_told_
         assert {up for up in edge.ups if edge.read_by(up)} == set(want) & set(edge.ups)
 
 
-@examples(80)
+@examples(40)
 @given(edges)
 def test_a_mapping_comes_back_from_its_wire_form(edge: Edge) -> None:
     assert mapping_from_wire(edge.rule.to_wire()) == edge.rule
 
 
-@examples(80)
+@examples(40)
 @given(spaces, spaces, st.sampled_from([True, False]))
 def test_an_inferred_mapping_holds_or_is_refused_for_its_definitions(
     one: Space, two: Space, is_same: bool

@@ -114,7 +114,7 @@ def plan_or_reject(asked: Asked) -> Plan:
     return outcome
 
 
-@examples(100)
+@examples(60)
 @given(requests(), st.randoms(use_true_random=False))
 def test_the_order_of_what_is_asked_changes_nothing(asked: Asked, random: Any) -> None:
     assets, keys = list(asked.manifest.assets), list(asked.request.keys)
@@ -132,7 +132,7 @@ def test_the_order_of_what_is_asked_changes_nothing(asked: Asked, random: Any) -
     assert isinstance(one, str) or plan_bytes(one) == plan_bytes(two)
 
 
-@examples(120)
+@examples(70)
 @given(requests())
 def test_a_plan_holds_each_task_once_after_all_that_it_waits_for(asked: Asked) -> None:
     plan = plan_or_reject(asked)
@@ -157,7 +157,7 @@ def _needs(manifest: Manifest, spec: AssetSpec, number: int, name: str) -> list[
     return [(dep.asset, key) for key in upstream_of(rule, down, up, [name], CTX).existing]
 
 
-@examples(120)
+@examples(70)
 @given(requests())
 def test_edges_hold_exactly_what_the_mappings_say_in_their_order(asked: Asked) -> None:
     plan = plan_or_reject(asked)
@@ -179,7 +179,7 @@ def test_edges_hold_exactly_what_the_mappings_say_in_their_order(asked: Asked) -
             assert next(found_tasks, None) is next(found_pins, None) is None
 
 
-@examples(100)
+@examples(60)
 @given(requests())
 def test_the_fingerprint_changes_with_what_matters_and_with_nothing_else(asked: Asked) -> None:
     plan = plan_or_reject(asked)
@@ -209,7 +209,7 @@ REFUSALS = {
 }
 
 
-@examples(60)
+@examples(40)
 @given(requests())
 def test_what_can_not_be_planned_is_refused_with_a_known_reason(asked: Asked) -> None:
     outcome = plan_or_reason(asked)

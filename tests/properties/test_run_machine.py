@@ -281,4 +281,4 @@ class RunMachine(RuleBasedStateMachine):
 
 
 TestRuns = RunMachine.TestCase
-TestRuns.settings = examples(200, stateful_step_count=40)
+TestRuns.settings = examples(150, stateful_step_count=40)

@@ -169,13 +169,13 @@ def chosen(tree: Selection | str, world: tuple[Edges, dict[str, AssetAttributes]
     return set(select(tree, AssetGraph(edges), attributes))
 
 
-@examples(200)
+@examples(120)
 @given(TREES, worlds())
 def test_a_selection_is_what_a_naive_reader_selects(tree: Selection, world: Any) -> None:
     assert chosen(tree, world) == Naive(*world).of(tree)
 
 
-@examples(80)
+@examples(50)
 @given(TREES, worlds())
 def test_what_is_selected_comes_in_an_order_that_can_be_run(tree: Selection, world: Any) -> None:
     found = select(tree, AssetGraph(world[0]), world[1])
@@ -227,7 +227,7 @@ def test_parentheses_and_spaces_that_are_not_needed_change_nothing(
     assert parse(written(tree, data.draw)) == parse(to_text(tree))
 
 
-@examples(80)
+@examples(50)
 @given(TREES, TREES, worlds())
 def test_complements_and_de_morgans_laws(one: Selection, two: Selection, world: Any) -> None:
     visible = chosen(All(), world)
@@ -239,7 +239,7 @@ def test_complements_and_de_morgans_laws(one: Selection, two: Selection, world: 
     assert chosen(join(Or, [one, Not(one)]), world) >= visible
 
 
-@examples(60)
+@examples(40)
 @given(TREES, worlds(), st.integers(0, 3))
 def test_more_steps_reach_more_and_no_steps_reach_nothing_else(
     tree: Selection, world: Any, depth: int
