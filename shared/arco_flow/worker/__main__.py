@@ -41,7 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     faulthandler.enable(file=capture.original_stderr)
     code = load_code(options.target)
     runner = _runner(options, code, connection, interrupter, redactor, capture, plane_pid)
-    server = SocketServer(connection, Dispatcher(runner.run, _scope(options.scope)))
+    dispatcher = Dispatcher(
+        runner.run, _scope(options.scope), callback_base_url=options.callback_base_url
+    )
+    server = SocketServer(connection, dispatcher)
     server.install_signals()
     try:
         server.run()
@@ -100,6 +103,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--worker-id", required=True, help="who this worker is in its reports")
     parser.add_argument("--fd", required=True, type=int, help="connected socket to serve")
     parser.add_argument("--scope", default="", help="tenant/workspace that is served; empty: any")
+    parser.add_argument(
+        "--callback-base-url",
+        default=os.environ.get("ARCO_FLOW_CALLBACK_BASE_URL", ""),
+        help="URL of the plane that attempts are reported to; empty: whatever an envelope says",
+    )
     return parser.parse_args(argv)
 
 

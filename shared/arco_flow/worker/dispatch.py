@@ -30,17 +30,38 @@ class Reply:
         return cls(status, msgspec.json.encode({"error": error, "message": message}))
 
 
+def check_callback_base(envelope: DispatchEnvelope, expected: str) -> None:
+    """Raises InvalidInput for an envelope that reports to another plane than the expected one.
+
+    The attempt's token goes where its envelope says: it must not be sent to another host.
+    """
+    if expected and envelope.callback_base_url.rstrip("/") != expected.rstrip("/"):
+        raise InvalidInput(
+            f"the envelope reports to '{envelope.callback_base_url}', and this worker's plane is"
+            f" at '{expected}'",
+            reason="WRONG_CALLBACK_URL",
+        )
+
+
 class Dispatcher:
     """Runs each attempt at most once in this process; safe for several threads.
 
     run: executes an attempt and returns when it is over; False when it could not even be
     claimed for want of the plane, so that the dispatch may come again.
-    scope: the workspace that this worker serves; None = any.
+    scope: the workspace that this worker serves; None = any. callback_base_url: of the plane that
+    it works for, "" = whatever an envelope says.
     """
 
-    def __init__(self, run: Callable[[DispatchEnvelope], bool], scope: Scope | None = None) -> None:
+    def __init__(
+        self,
+        run: Callable[[DispatchEnvelope], bool],
+        scope: Scope | None = None,
+        *,
+        callback_base_url: str = "",
+    ) -> None:
         self._run = run
         self._scope = scope
+        self._callback_base_url = callback_base_url
         self._lock = threading.Lock()
         self._in_flight: set[str] = set()
         self._over: OrderedDict[str, None] = OrderedDict()
@@ -81,6 +102,7 @@ class Dispatcher:
         scope = Scope(envelope.tenant_id, envelope.workspace_id)
         if self._scope is not None and scope != self._scope:
             raise InvalidInput(f"this worker serves {self._scope.source}, not {scope.source}")
+        check_callback_base(envelope, self._callback_base_url)
 
     def _leave(self, key: str, over: bool) -> None:
         with self._lock:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from arco_flow.domain.envelope import CompletedRequest, DispatchEnvelope, TaskError, parse_envelope
 from arco_flow.domain.errors import Unavailable
 from arco_flow.worker.callbacks import CallbackClient, utc_now
+from arco_flow.worker.dispatch import check_callback_base
 from arco_flow.worker.process import WorkerDied, WorkerProcess, WorkerSpec, describe_exit
 
 _QUICK_DEATH_SECONDS = 10.0
@@ -68,10 +69,11 @@ class WorkerPool:
         parsed: the envelope, from whoever has read it already.
 
         A process that dies on the way is reported to the plane under the attempt's token and
-        replaced: that answers 200, too. Raises InvalidInput for what is no envelope, Unavailable
-        when the pool closes.
+        replaced: that answers 200, too. Raises InvalidInput for what is no envelope of the plane
+        that the pool works for, Unavailable when the pool closes.
         """
         parsed = parsed or parse_envelope(envelope)
+        check_callback_base(parsed, self._spec.callback_base_url)
         worker = await self._acquire()
         # Shielded: when the caller gives up, the attempt goes on and the worker comes back.
         return await asyncio.shield(self._in_background(self._run(worker, parsed, envelope)))

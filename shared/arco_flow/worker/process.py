@@ -27,6 +27,7 @@ class WorkerSpec:
     """What workers run: the code location, its root folder, the object folder, the scope.
 
     scope: `tenant/workspace`, "" = any. environment: None = this process's, less its secrets.
+    callback_base_url: the plane that envelopes must report to, "" = any.
     """
 
     target: str
@@ -34,6 +35,7 @@ class WorkerSpec:
     objects: str
     scope: str = ""
     environment: Mapping[str, str] | None = None
+    callback_base_url: str = ""
 
 
 # An interim answer: the process has loaded the code and reads its first request.
@@ -220,5 +222,7 @@ def _command(spec: WorkerSpec, worker_id: str, descriptor: int) -> list[str]:
     }
     if spec.scope:
         options["--scope"] = spec.scope
+    if spec.callback_base_url:
+        options["--callback-base-url"] = spec.callback_base_url
     flat = [part for pair in options.items() for part in pair]
     return [sys.executable, "-P", "-m", "arco_flow.worker", *flat]

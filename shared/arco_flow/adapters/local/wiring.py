@@ -255,6 +255,7 @@ class LocalPlane:
                         root=location["root"],
                         objects=str(self._objects_root),
                         scope=f"{self.scope.tenant}/{self.scope.workspace}",
+                        callback_base_url=self.url,
                     ),
                     size=self.settings.pool_size,
                     report_deaths=self.settings.report_deaths,
