@@ -309,7 +309,7 @@ def a_deployment_answered_before_its_fold(p: Patches) -> None:
 # -- wakes: the sweeper makes up for one that is lost -------------------------------------------
 
 
-@needs("engine.test_mailbox:test_what_is_posted_is_folded_within_its_bucket")
+@caught_by("what_is_posted_in_calm_weather_is_folded_soon")
 def no_wake_after_a_post(p: Patches) -> None:
     """What was put into an inbox waits for whatever comes next."""
     p.edit(mailbox.post_and_wake, "await wake(engine, entity)", "pass")
