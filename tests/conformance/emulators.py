@@ -17,8 +17,11 @@ from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+
+T = TypeVar("T")
 
 FIRESTORE_JAR = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
 FIRESTORE_MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
@@ -61,7 +64,7 @@ def storage_url() -> str:
     """URL of our storage emulator."""
     from arco_emulators.storage.server import serve
 
-    return f"http://127.0.0.1:{_served(lambda: serve(port=0))}"
+    return f"http://127.0.0.1:{served_by_a_thread(lambda: serve(port=0))}"
 
 
 def new_bucket(name: str) -> str:
@@ -75,7 +78,7 @@ def new_bucket(name: str) -> str:
     return name
 
 
-def _served(open_server: Callable[[], AbstractAsyncContextManager[int]]) -> int:
+def served_by_a_thread(open_server: Callable[[], AbstractAsyncContextManager[T]]) -> T:
     """What a server yields that is open in a thread of its own until this process ends."""
     loop, opened = asyncio.new_event_loop(), Future()
 

@@ -112,40 +112,24 @@ def _queue(place: Place, name: str, queue: Queue) -> Any:
 
 def make_jobs(place: Place, table: FunctionsTable, urls: Mapping[str, str]) -> None:
     """The jobs of Cloud Scheduler: one per function that is triggered by a cron."""
-    import grpc
-    from google.api_core.exceptions import AlreadyExists
-    from google.cloud import scheduler_v1
-    from google.cloud.scheduler_v1.services.cloud_scheduler.transports import (
-        CloudSchedulerGrpcTransport,
-    )
+    from arco_flow.adapters.gcp.scheduler_jobs import ScheduledCall, SchedulerJobs
 
-    channel = grpc.insecure_channel(place.endpoints["scheduler"])
-    client = scheduler_v1.CloudSchedulerClient(
-        transport=CloudSchedulerGrpcTransport(channel=channel)
-    )
-    for name, row in table.functions.items():
-        if row.trigger != "schedule":
-            continue
-        target = scheduler_v1.HttpTarget(
-            uri=urls[name] + "/",
-            http_method=scheduler_v1.HttpMethod.POST,
-            oidc_token=scheduler_v1.OidcToken(
-                service_account_email=account_email(place.project, row.callers[0]),
+    jobs = SchedulerJobs(place.project, place.location, endpoint=place.endpoints["scheduler"])
+    jobs.reconcile(
+        [
+            ScheduledCall(
+                name=name,
+                cron=row.cron,
+                url=urls[name] + "/",
                 audience=urls[name],
-            ),
-        )
-        job = scheduler_v1.Job(
-            name=f"{place.parent}/jobs/{name}",
-            schedule=row.cron,
-            time_zone="Etc/UTC",
-            http_target=target,
-            attempt_deadline=timedelta(seconds=row.timeout_seconds),
-        )
-        try:
-            client.create_job(parent=place.parent, job=job)
-        except AlreadyExists:
-            continue
-    channel.close()
+                account=account_email(place.project, row.callers[0]),
+                deadline_seconds=row.timeout_seconds,
+            )
+            for name, row in table.functions.items()
+            if row.trigger == "schedule"
+        ]
+    )
+    jobs.close()
 
 
 def make_topics(place: Place, table: FunctionsTable) -> None:

@@ -1,0 +1,58 @@
+"""A module of the adapters loads the client that it speaks with, and no other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from arco_flow.adapters import gcp
+
+CLIENTS = {
+    "google.cloud.firestore_v1",
+    "google.cloud.tasks_v2",
+    "google.pubsub_v1",
+    "google.cloud.scheduler_v1",
+    "google.cloud.secretmanager_v1",
+    "google.cloud.storage",
+}
+SPEAKS = {
+    "cloud_tasks": {"google.cloud.tasks_v2"},
+    "pubsub_bus": {"google.pubsub_v1"},
+    "scheduler_jobs": {"google.cloud.scheduler_v1"},
+    "failures": set(),
+    "server_time": {"google.cloud.firestore_v1"},
+    **{
+        f"firestore_{name}": {"google.cloud.firestore_v1"}
+        for name in ("calls", "commit", "leases", "queries", "store", "wire", "writes")
+    },
+}
+HEAVY = {
+    "pandas", "pyarrow", "polars", "numpy", "duckdb", "pydantic", "flask", "functions_framework",
+    "google.cloud.pubsub_v1", "opentelemetry.sdk",
+}  # fmt: skip
+MODULES = sorted(path.stem for path in Path(gcp.__file__).parent.glob("*.py"))
+
+
+def loaded(module):
+    name = "arco_flow.adapters.gcp" + ("" if module == "__init__" else f".{module}")
+    told = subprocess.run(
+        [sys.executable, "-c", f"import {name}, sys; print(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return set(told.stdout.split())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_loads_its_client_only(module):
+    found = loaded(module)
+    assert not found & HEAVY
+    if module in SPEAKS:
+        assert found & CLIENTS == SPEAKS[module]
+    else:
+        # What it needs of Google's is loaded at its first use.
+        assert not {"grpc", "google.auth", "google.api_core", "requests"} & found
