@@ -111,6 +111,11 @@ def read_history(world: World, commits: dict[tuple[str, int], int]) -> History:
         settings=world.shape.settings,
         commits=commits,
     )
+    return replay_runs(history)
+
+
+def replay_runs(history: History) -> History:
+    """Decide every run anew from its ledger, for the checks that compare; the same history."""
     for entity in history.of_kind("run"):
         history.replays[entity] = list(_replay(history, entity))
     return history
