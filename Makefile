@@ -12,6 +12,7 @@ STAMPS := $(VENV)/.stamps
 WORKERS ?= 2
 PYTEST_ARGS ?=
 SECONDS ?= 60
+LOCK_ARGS ?=
 EXAMPLE := examples/nyc_flights
 
 # A later pip reads dependency groups; the one that comes with Python 3.11 does not.
@@ -22,7 +23,7 @@ INSTALL := VIRTUAL_ENV=$(abspath $(VENV)) $(UV) pip install --quiet
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format bench simulate docs clean
+.PHONY: help demo dev test check format bench simulate docs lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +58,13 @@ simulate: $(STAMPS)/test ## Simulate fresh seeds with all faults for SECONDS (de
 docs: $(STAMPS)/test ## Write the generated pages anew
 	$(PY) docs/generate_state_machines.py
 
+# Pins stay as they are unless the bounds in pyproject.toml have moved: LOCK_ARGS=--upgrade takes
+# the newest, LOCK_ARGS='--upgrade-package grpcio' that of one.
+lock: $(STAMPS)/lock ## Pin what the image of the functions installs, with hashes
+	$(VENV)/bin/uv pip compile --quiet pyproject.toml --extra gcp --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --python-version 3.11 --python-platform linux \
+	  --custom-compile-command 'make lock' $(LOCK_ARGS) -o functions/requirements.lock > /dev/null
+
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find shared emulators tests examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -81,6 +89,10 @@ $(STAMPS)/test: pyproject.toml $(STAMPS)/base
 
 $(STAMPS)/lint: pyproject.toml $(STAMPS)/base
 	$(INSTALL) --group lint
+	@touch $@
+
+$(STAMPS)/lock: pyproject.toml $(STAMPS)/base
+	$(INSTALL) --group lock
 	@touch $@
 
 $(STAMPS)/examples: pyproject.toml $(STAMPS)/base
