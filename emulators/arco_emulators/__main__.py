@@ -11,6 +11,11 @@ COMMANDS = {
     "identity": "issue identity tokens and serve the keys that verify them",
     "tasks": "emulate Cloud Tasks",
     "scheduler": "emulate Cloud Scheduler",
+    "storage": "emulate Cloud Storage",
+    "relay": "push from Google's Pub/Sub emulator as the service does",
+    "up": "run all emulators together, with Google's Firestore and Pub/Sub",
+    "env": "print the variables by which processes find what is up",
+    "down": "end what is up",
 }
 """Commands and what they do; each is a module of `arco_emulators.commands`."""
 

@@ -35,7 +35,7 @@ from arco_emulators.storage.state import Storage
 from arco_emulators.storage.trouble import Fault, Trouble, refusal, unavailable
 from arco_emulators.web import serving
 
-DEFAULT_PORT = 8905
+DEFAULT_PORT = 8127
 
 _ADMINISTRATION = {
     ("health",),

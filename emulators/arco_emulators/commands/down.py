@@ -1,0 +1,28 @@
+"""`down`: end the emulators that `up --detach` left running."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from arco_emulators import state
+from arco_emulators.commands import common
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument(
+        "--folder", type=Path, default=common.STATE, help="folder of `up` (%(default)s)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """End them and wait until they have ended; the exit code, 1 when they did not."""
+    try:
+        ended = state.stop(arguments.folder)
+    except OSError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write("the emulators are down\n" if ended else "no emulators were up\n")
+    return 0

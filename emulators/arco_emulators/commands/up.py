@@ -1,0 +1,165 @@
+"""`up`: serve all emulators, with Google's Firestore and Pub/Sub, until a signal."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import io
+import json
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from arco_emulators import faults, state
+from arco_emulators.commands import common
+from arco_emulators.up import DEFAULT_BASE, Address, Emulators, Ports, running_emulators
+
+LOG = "emulators.log"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=common.STATE,
+        help="where logs, keys and what is needed to stop them lie (%(default)s)",
+    )
+    parser.add_argument(
+        "--port-base",
+        type=int,
+        default=DEFAULT_BASE,
+        metavar="N",
+        help="first of the nine ports that are used, 0: free ones (%(default)s)",
+    )
+    parser.add_argument("--detach", action="store_true", help="return once all are ready")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"something that goes wrong on purpose in each; also in ${faults.ENVIRONMENT}",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until a signal; the exit code: 1 when they could not start, or one of them ended."""
+    # Each of a queue's thousand dispatches may have a connection; many systems begin with 1024.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    try:
+        if arguments.detach:
+            return _detached(arguments)
+        with state.locked(arguments.folder), _logging(arguments.folder / LOG):
+            return asyncio.run(_serve(arguments))
+    except OSError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+
+
+async def _serve(arguments: argparse.Namespace) -> int:
+    folder: Path = arguments.folder
+    settings = faults.parsed([os.environ.get(faults.ENVIRONMENT, ""), *arguments.fault])
+    _cancel_on_signal()
+    try:
+        async with running_emulators(
+            folder, ports=Ports.from_base(arguments.port_base), faults=settings
+        ) as emulators:
+            with state.kept(folder, emulators.as_json()):
+                _tell(_described(emulators, folder), as_json=arguments.json)
+                sys.stderr.write(f"error: {await emulators.broken()}\n")
+                return 1
+    except asyncio.CancelledError:
+        return 0
+
+
+def _cancel_on_signal() -> None:
+    """The first signal ends all in order; a second one must not disturb that."""
+    loop, serving = asyncio.get_running_loop(), asyncio.current_task()
+
+    def stop() -> None:
+        if serving is not None and not serving.cancelling():
+            serving.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+def _detached(arguments: argparse.Namespace) -> int:
+    """Start them in a process of their own and return when they are ready."""
+    state.check_free(arguments.folder)
+    command = [sys.executable, "-m", "arco_emulators", "up", "--json"]
+    command += ["--folder", str(arguments.folder), "--port-base", str(arguments.port_base)]
+    command += [part for fault in arguments.fault for part in ("--fault", fault)]
+    log: Path = arguments.folder / LOG
+    with log.open("ab") as errors:
+        start = errors.tell()
+        process = subprocess.Popen(  # noqa: S603
+            command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+        )
+    with process.stdout or contextlib.nullcontext(io.BytesIO()) as output:
+        line = output.readline()
+    if not line:
+        with log.open("rb") as file:
+            file.seek(start)
+            sys.stderr.write(file.read().decode(errors="replace"))
+        return process.wait() or 1
+    # It goes on without us, and subprocess would warn of that.
+    process.returncode = 0
+    _tell(json.loads(line), as_json=arguments.json)
+    return 0
+
+
+def _described(emulators: Emulators, folder: Path) -> dict[str, Any]:
+    ours = str(folder / LOG)
+    addresses = tuple(
+        address if address.log else replace(address, log=ours) for address in emulators.addresses
+    )
+    return replace(emulators, addresses=addresses).as_json()
+
+
+def _tell(found: dict[str, Any], *, as_json: bool) -> None:
+    text = json.dumps(found) if as_json else described(found)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def described(found: dict[str, Any]) -> str:
+    """Addresses as a table, and the environment as a shell reads it."""
+    rows = [("emulator", "address", "administration", "log")]
+    for entry in found["emulators"]:
+        address = Address(**entry)
+        rows.append((address.name, address.address, address.admin or "-", address.log))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([*lines, "", exports(found["environment"])])
+
+
+def exports(environment: dict[str, str]) -> str:
+    """The environment as lines that a shell can evaluate."""
+    return "\n".join(f"export {name}={value}" for name, value in environment.items())
+
+
+@contextlib.contextmanager
+def _logging(path: Path) -> Iterator[None]:
+    """Write what libraries log to the file."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()

@@ -1,0 +1,1 @@
+"""Pub/Sub push as the service does it, in front of Google's emulator."""
