@@ -84,7 +84,7 @@ endif
 	@touch $@
 
 $(STAMPS)/test: pyproject.toml $(STAMPS)/base
-	$(INSTALL) --editable . --group test
+	$(INSTALL) --editable . --editable ./emulators --group test
 	@touch $@
 
 $(STAMPS)/lint: pyproject.toml $(STAMPS)/base

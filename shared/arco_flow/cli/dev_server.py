@@ -30,13 +30,13 @@ class Teller(Told):
 
     def __init__(self, root: Path, *, as_json: bool) -> None:
         self._root = root
-        self._as_json = as_json
+        self.as_json = as_json
         self.run_command = ""
         """What to type when the first code is deployed."""
 
     def ready(self, url: str, token_file: Path) -> None:
         """The plane answers."""
-        if self._as_json:
+        if self.as_json:
             emit_line({"event": "ready", "url": url, "tokenFile": str(token_file)})
             return
         click.echo(f"Arco Flow is running at {click.style(url, bold=True)}")
@@ -45,7 +45,7 @@ class Teller(Told):
 
     def deployed(self, outcome: DeployOutcome, changed: list[str]) -> None:
         """New code is current."""
-        if self._as_json:
+        if self.as_json:
             emit_line({"event": "deployed", "changed": changed, "outcome": outcome})
         elif not changed:
             click.echo(f"  code:  {change_summary(outcome)}")
@@ -55,7 +55,7 @@ class Teller(Told):
 
     def broken(self, problem: str, *, first: bool) -> None:
         """The code can not be deployed."""
-        if self._as_json:
+        if self.as_json:
             emit_line({"event": "broken", "problem": problem})
             return
         click.echo(problem, err=True)
@@ -68,7 +68,7 @@ class Teller(Told):
 
     def stopping(self) -> None:
         """The plane was told to end."""
-        if self._as_json:
+        if self.as_json:
             emit_line({"event": "stopping"})
         else:
             wait = f"tasks under way have {GRACE_SECONDS:.0f} s; Ctrl-C again ends them now"
@@ -76,7 +76,7 @@ class Teller(Told):
 
     def ended(self) -> None:
         """The plane has stopped."""
-        if self._as_json:
+        if self.as_json:
             emit_line({"event": "ended"})
         else:
             click.echo("stopped; runs under way go on with the next `arco-flow dev`")

@@ -17,17 +17,22 @@ if TYPE_CHECKING:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--workers", default=0, help="Worker processes; 0 = by the number of processors.")
+@click.option("--emulated", is_flag=True, help="As in the cloud: functions on emulators.")
 @project_options
 def command(
     target: str | None,
     host: str,
     port: int,
     workers: int,
+    emulated: bool,
     folder: str,
     workspace: str | None,
     as_json: bool,
 ) -> None:
     """Serve a plane for TARGET, deploy its code and deploy it anew whenever it changes.
+
+    --emulated: one process per function over emulators of Google's services, wired as Terraform
+    wires them; it forgets everything when it ends.
 
     Other commands in this folder find it by themselves. Code that can not be deployed is shown,
     and what was deployed before stays. Ctrl-C ends it; runs go on when it is started again.
@@ -39,6 +44,11 @@ def command(
     from arco_flow.cli.project import find_project
 
     project = find_project(folder, target, workspace)
+    if emulated:
+        from arco_flow.cli.emulated_server import serve_emulated
+
+        asyncio.run(serve_emulated(project, workers, Teller(project.root, as_json=as_json)))
+        return
     settings = LocalSettings(
         folder=project.state, workspace=project.workspace, host=host, port=port, workers=workers
     )
