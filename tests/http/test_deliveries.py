@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import json
 import logging
 from collections.abc import Callable
@@ -279,6 +280,12 @@ def test_what_is_longer_than_any_delivery_is_413(function: Function) -> None:
     assert function.deliver(bytes(MAX_DELIVERY_BYTES + 1)).status == 413
     assert function.deliver(bytes(MAX_DELIVERY_BYTES + 1), token="x").status == 401
     assert (function.worked, function.buried) == ([], [])
+
+
+def test_a_compressed_delivery_is_not_inflated(function: Function) -> None:
+    bomb = gzip.compress(bytes(32 * 1024 * 1024))
+    assert function.deliver(bomb, headers={"content-encoding": "gzip"}).status == 200
+    assert function.worked == [bomb]
 
 
 # -- what can never succeed --------------------------------------------------------------------

@@ -23,6 +23,21 @@ MAX_DEPTH = 64
 """Nesting accepted in any document that we hash: deeper ones are attacks or accidents."""
 
 
+def depth_of(document: object) -> int:
+    """Lists and objects inside each other in a JSON value; 0 for a text or a number."""
+    depth, level = -1, [document]
+    while level:
+        depth += 1
+        level = [inner for outer in level for inner in _children(outer)]
+    return depth
+
+
+def _children(value: object) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
 def canonical_json(value: object) -> bytes:
     """The canonical bytes of a JSON value (str, int, bool, None, list, tuple, str-keyed dict).
 

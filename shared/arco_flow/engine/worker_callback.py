@@ -28,7 +28,7 @@ from arco_flow.domain.plan import PlanIndex
 from arco_flow.domain.run import Run
 from arco_flow.domain.run_decide import AttemptEvent
 from arco_flow.domain.tokens import AttemptClaims, verify_attempt_token
-from arco_flow.domain.wire import sha256_hex
+from arco_flow.domain.wire import depth_of, sha256_hex
 from arco_flow.engine.context import Engine
 from arco_flow.engine.mailbox import post_and_wake, record
 from arco_flow.engine.objects import load_plan, load_run
@@ -39,6 +39,9 @@ MAX_REPORT_BYTES = 512 * 1024
 """Of one report: it becomes an inbox item and a line of a ledger segment."""
 MAX_OUTPUT_BYTES = 128 * 1024
 """Of what a report says of its output: on its way to the catalog it stands in the run's head."""
+MAX_REPORT_DEPTH = 32
+"""Of lists and objects inside each other in one report: what is stored is read again by processes
+whose stack may be deeper than the one that took it."""
 OUTCOMES = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 
@@ -118,6 +121,8 @@ def _finished(task: str, c: CompletedRequest) -> TaskFinished:
         raise _invalid(f"outcome '{c.outcome}' is none of {', '.join(OUTCOMES)}")
     if c.outcome == "FAILED" and c.error is None:
         raise _invalid("a FAILED outcome needs an error")
+    if depth_of([c.output, c.metrics, c.checks]) > MAX_REPORT_DEPTH:
+        raise _invalid(f"the report is nested deeper than {MAX_REPORT_DEPTH} levels")
     size = len(msgspec.json.encode(c.output)) if c.output else 0
     if size > MAX_OUTPUT_BYTES:
         raise _too_large("output", size, MAX_OUTPUT_BYTES)

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from arco_flow.domain.errors import InvalidInput, did_you_mean
+from arco_flow.domain.wire import depth_of
 from arco_flow.http.messages import JSON_TYPE, Request
 from arco_flow.http.refusals import UnsupportedContent
 
@@ -67,7 +68,7 @@ def refuse_ambiguous_json(raw: bytes) -> None:
         document = json.loads(raw, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise _malformed(f"the body is no JSON: {error}", _SEE) from error
-    if _depth(document) > MAX_JSON_DEPTH:
+    if depth_of(document) > MAX_JSON_DEPTH:
         raise _malformed(f"the body is nested deeper than {MAX_JSON_DEPTH} levels", _SEE)
 
 
@@ -94,20 +95,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) > MAX_JSON_KEYS:
         raise _malformed(f"{len(found)} names in one object; at most {MAX_JSON_KEYS}", _SEE)
     return found
-
-
-def _depth(document: object) -> int:
-    depth, level = 0, [document]
-    while level:
-        depth += 1
-        level = [inner for outer in level for inner in _children(outer)]
-    return depth - 1
-
-
-def _children(value: object) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
 
 
 def _refused(problem: str, kind: type[msgspec.Struct]) -> InvalidInput:
