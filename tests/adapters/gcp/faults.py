@@ -54,17 +54,24 @@ class LostAnswers(grpc.aio.UnaryUnaryClientInterceptor):
 
 
 class Interleaved(grpc.aio.UnaryStreamClientInterceptor):
-    """Runs a coroutine before the next call of one method gets through."""
+    """Runs a coroutine before the next call of one method gets through, or fails some calls."""
 
     def __init__(self, method="BatchGetDocuments"):
         self._method = method
         self._work = None
+        self._failing = []
 
     def meanwhile(self, work):
         self._work = work
+
+    def fail(self, code, *, times=1):
+        self._failing += [code] * times
 
     async def intercept_unary_stream(self, continuation, client_call_details, request):
         work, self._work = self._work, None
         if work is not None and self._method in str(client_call_details.method):
             await work()
+        if self._failing:
+            code = self._failing.pop()
+            raise grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), "")
         return await continuation(client_call_details, request)

@@ -150,6 +150,69 @@ def test_a_post_whose_forerunner_was_folded_meanwhile_is_created(stores):
     stores.run(scenario)
 
 
+def test_a_post_that_finds_only_locks_was_not_made(stores):
+    async def scenario(store):
+        stores.answers.before(ABORTED, times=100)
+        with pytest.raises(Unavailable) as raised:
+            await store.post(RUN, "e1", b"")
+        assert not isinstance(raised.value, OutcomeUnknown)
+        assert await store.inbox(RUN, 10) == []
+
+    stores.run(scenario)
+
+
+READS = [
+    lambda store: store.load(RUN),
+    lambda store: store.inbox(RUN, 10),
+    lambda store: store.rows(RUN),
+    lambda store: store.count_rows(RUN),
+    lambda store: store.segments(RUN),
+    lambda store: store.list_heads("acme:"),
+    lambda store: store.overdue(1, 10),
+    lambda store: store.document("runs", "key"),
+]
+
+
+@pytest.mark.parametrize("read", READS, ids=range(len(READS)))
+def test_a_read_is_made_again_until_it_is_answered(stores, read):
+    async def scenario(store):
+        answer = await read(store)
+        stores.reads.fail(UNAVAILABLE, times=3)
+        assert await read(store) == answer
+        stores.reads.fail(DEADLINE, times=50)
+        with pytest.raises(Unavailable, match="DEADLINE_EXCEEDED") as raised:
+            await read(store)
+        assert not isinstance(raised.value, OutcomeUnknown)
+
+    stores.run(scenario)
+
+
+def test_a_commit_that_can_not_be_read_back_may_have_been_applied(stores):
+    async def scenario(store):
+        stores.answers.after(DEADLINE)
+        stores.reads.fail(UNAVAILABLE, times=50)
+        with pytest.raises(OutcomeUnknown, match="can not be read back"):
+            await store.commit(commit_of())
+
+    stores.run(scenario)
+
+
+def test_a_database_that_was_set_back_is_taken_as_it_is(stores):
+    async def scenario(store):
+        for version in (1, 2, 3):
+            await store.commit(commit_of(version=version))
+        calls = firestore_calls(project=stores.project)
+        everything = [f"heads/{RUN}", *(f"segments/{RUN}:{n:010}" for n in (1, 2, 3))]
+        await calls.commit([deleting(calls.name(path)) for path in everything])
+        await calls.close()
+        await store.commit(commit_of())
+        assert (await store.load(RUN)).version == 1
+        await store.commit(commit_of(version=2))
+        await exactly_one(store, 2)
+
+    stores.run(scenario)
+
+
 @pytest.mark.parametrize("times", [1, 4])
 def test_a_lease_that_was_granted_unheard_is_ours(stores, times):
     async def scenario(store):

@@ -17,7 +17,7 @@ from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.adapters.gcp.storage_http import GOOGLE_STORAGE, Answer, StorageHttp, refused
 from arco_flow.adapters.gcp.storage_uploads import WRITER, Uploads, writer_token
 from arco_flow.adapters.object_keys import object_key, object_prefix
-from arco_flow.domain.errors import Contended, InvalidInput
+from arco_flow.domain.errors import InvalidInput, Unavailable
 from arco_flow.ports.objects import ObjectMeta, StoredObject
 
 WHOLE_BYTES: Final = 32 * 1024 * 1024
@@ -122,7 +122,7 @@ class CloudObjects:
                 return True
             if not is_gone:
                 raise refused(answer, f"to delete '{key}'")
-        raise Contended(f"'{key}' is written again and again, so it can not be deleted")
+        raise Unavailable(f"'{key}' is written again and again, so it can not be deleted")
 
     def local_path(self, key: str) -> str | None:
         """None: what is stored is far away."""

@@ -136,8 +136,10 @@ class Commits:
         return _stored(commit.head, head.created_ms, ms_of(found[segment].update_time))
 
     def _remember(self, entity: str, seen: Seen) -> None:
-        known = self._seen.pop(entity, None)
-        self._seen[entity] = max(known, seen) if known else seen
+        # The last answer counts, even one that was overtaken: it costs a read, and what is kept of
+        # a database that was restored since would cost every commit.
+        self._seen.pop(entity, None)
+        self._seen[entity] = seen
         if len(self._seen) > _REMEMBERED:
             del self._seen[next(iter(self._seen))]
 

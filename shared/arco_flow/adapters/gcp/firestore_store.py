@@ -33,7 +33,7 @@ from arco_flow.adapters.gcp.firestore_wire import Plain, creating, ms_of, settin
 from arco_flow.adapters.gcp.firestore_writes import WRITER, LostRace, send, writer_token
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.limits import COMMIT_LIMIT_BYTES, check_commit, check_id, check_post
-from arco_flow.domain.errors import Contended, InvalidInput, Unavailable
+from arco_flow.domain.errors import InvalidInput, Unavailable
 from arco_flow.ports.store import Commit, Head, InboxItem, Lease, Posted
 
 _RACES = 8
@@ -103,7 +103,8 @@ class FirestoreStore:
             posted = await self._post(path, entity, event_id, body, replace)
             if posted is not None:
                 return posted
-        raise Contended(f"event '{event_id}' of '{entity}' is posted and folded by others")
+        # Not Contended: who posts must hear that his event is not there.
+        raise Unavailable(f"event '{event_id}' of '{entity}' is written by others all the time")
 
     async def commit(self, commit: Commit) -> Head:
         """See Store."""
