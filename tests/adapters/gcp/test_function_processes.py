@@ -1,0 +1,311 @@
+"""The list of attacks against real functions: processes, sockets, tokens of a local issuer."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arco_emulators.identity import Issuer
+from arco_flow.adapters.gcp.bundle import free_ports
+from arco_flow.http.deliveries import MAX_DELIVERY_BYTES
+
+ROOT = Path(__file__).parents[3]
+TASKS, ANA = "tasks@shop.iam.gserviceaccount.com", "ana@shop.example"
+READER, RIVAL = "reader@shop.example", "rival@other.example"
+RUNS = "/v1/workspaces/prod/runs"
+TASK = "/v1/tasks/ct1_cnVuXzEAc2hvcC5h/started"
+
+pytestmark = pytest.mark.xdist_group("processes")
+
+
+class Functions:
+    """An `api` and a `dispatch` that no store, no queue and no bucket stands behind."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.issuer = Issuer.open(folder / "issuer")
+        self.attacker = Issuer.open(folder / "attacker")
+        certificates = stack.enter_context(_serving(self.issuer.certs()))
+        self.ports = dict(zip(("api", "dispatch"), free_ports(2), strict=True))
+        for name in self.ports:
+            log = stack.enter_context((folder / f"{name}.log").open("wb"))
+            stack.enter_context(_running(self._environment(name, certificates), log))
+        for name in self.ports:
+            self._wait_for(name)
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    def _environment(self, name: str, certificates: str) -> dict[str, str]:
+        nowhere = "127.0.0.1:1"
+        principals = {
+            ANA: {"tenant": "shop", "workspace": "prod"},
+            READER: {"tenant": "shop", "workspace": "prod", "permissions": ["read"]},
+            RIVAL: {"tenant": "rival", "workspace": "other"},
+        }
+        return {
+            **{k: v for k, v in os.environ.items() if not k.startswith("ARCO_FLOW_")},
+            "HOST": "127.0.0.1",
+            "PORT": str(self.ports[name]),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "FIRESTORE_EMULATOR_HOST": nowhere,
+            "STORAGE_EMULATOR_HOST": f"http://{nowhere}",
+            "PUBSUB_EMULATOR_HOST": nowhere,
+            "ARCO_FLOW_FUNCTION": name,
+            "ARCO_FLOW_PROJECT": "shop",
+            "ARCO_FLOW_LOCATION": "here",
+            "ARCO_FLOW_BUCKET": "shop",
+            "ARCO_FLOW_AUDIENCE": self.url(name),
+            "ARCO_FLOW_CALLERS": "tasks",
+            "ARCO_FLOW_ACCOUNTS": json.dumps({"tasks": TASKS}),
+            "ARCO_FLOW_PRINCIPALS": json.dumps(principals),
+            "ARCO_FLOW_FUNCTION_URLS": '{"worker_callback": "https://callbacks.example"}',
+            "ARCO_FLOW_OIDC_CERTS_URL": certificates,
+            "ARCO_FLOW_TASKS_ENDPOINT": nowhere,
+            "ARCO_FLOW_TENANT_SECRET": base64.b64encode(bytes(32)).decode(),
+            "ARCO_FLOW_TOKEN_SECRET": base64.b64encode(bytes(32)).decode(),
+        }
+
+    def _wait_for(self, name: str) -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                if self.ask(name, "GET", "/health/live", token="")[0] == 200:
+                    return
+            except OSError:
+                threading.Event().wait(0.05)
+        raise AssertionError(f"{name} does not answer")
+
+    def ask(
+        self,
+        name: str,
+        method: str = "POST",
+        path: str = "/",
+        *,
+        token: str | None = None,
+        body: bytes | None = b"{}",
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, dict[str, Any]]:
+        """Status and JSON of an answer; token None = a good one."""
+        given = self.good(name) if token is None else token
+        sent = {"content-type": "application/json", **(headers or {})}
+        if given:
+            sent["authorization"] = f"Bearer {given}"
+        with closing(
+            http.client.HTTPConnection("127.0.0.1", self.ports[name], timeout=20)
+        ) as connection:
+            connection.request(method, path, None if method == "GET" else body, sent)
+            answer = connection.getresponse()
+            raw = answer.read()
+            return answer.status, json.loads(raw) if raw[:1] == b"{" else {}
+
+    def good(self, name: str) -> str:
+        return self.issuer.token(ANA if name == "api" else TASKS, self.url(name))
+
+    def mint(self, name: str, **claims: Any) -> str:
+        email = claims.pop("email", ANA if name == "api" else TASKS)
+        lifetime = claims.pop("lifetime", 3600)
+        return self.issuer.mint(email, self.url(name), lifetime_seconds=lifetime, claims=claims)
+
+
+@contextmanager
+def _running(environment: dict[str, str], log: Any) -> Iterator[None]:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "functions" / "serve.py")],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait(20)
+
+
+@contextmanager
+def _serving(document: Mapping[str, str]) -> Iterator[str]:
+    raw = json.dumps(document).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Cache-Control", "max-age=3600")
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        def log_message(self, *args: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/certs"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def functions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Functions]:
+    with ExitStack() as stack:
+        yield Functions(tmp_path_factory.mktemp("functions"), stack)
+
+
+def part(document: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).rstrip(b"=").decode()
+
+
+def _unsigned(f: Functions, name: str) -> str:
+    _, claims, _ = f.good(name).split(".")
+    return f"{part({'alg': 'none', 'kid': f.issuer.key_id})}.{claims}."
+
+
+def _attackers(f: Functions, name: str) -> str:
+    signed = f.attacker.mint(ANA if name == "api" else TASKS, f.url(name))
+    _, claims, signature = signed.split(".")
+    return f"{part({'alg': 'RS256', 'kid': f.issuer.key_id})}.{claims}.{signature}"
+
+
+REFUSED: Mapping[str, Callable[[Functions, str], str]] = {
+    "no token": lambda _f, _n: "",
+    "no token at all but a word": lambda _f, _n: "nonsense",
+    "expired": lambda f, n: f.mint(n, lifetime=-120),
+    "of another audience": lambda f, n: f.mint(n, aud="https://timer-ingest.example"),
+    "of another function": lambda f, n: f.good("dispatch" if n == "api" else "api"),
+    "of another issuer": lambda f, n: f.mint(n, iss="https://attacker.example"),
+    "of an address that is not verified": lambda f, n: f.mint(n, email_verified=False),
+    "forged: another key under our kid": _attackers,
+    "forged: a key of the attacker's": lambda f, n: f.attacker.mint(TASKS, f.url(n)),
+    "forged: signature cut": lambda f, n: f.good(n)[:-4],
+    "forged: alg none": _unsigned,
+    "of 100 KiB": lambda _f, _n: "a" * 102_400,
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("name", ["api", "dispatch"])
+def test_a_bad_token_is_401(functions: Functions, name: str, what: str) -> None:
+    token = REFUSED[what](functions, name)
+    path = RUNS if name == "api" else "/"
+    if len(token) > 65_536:
+        assert refused_by_the_server(functions, name, token)
+        return
+    status, answer = functions.ask(name, path=path, token=token)
+    assert status == 401
+    assert answer["error"]["message"] == "a valid credential is needed"
+
+
+def refused_by_the_server(functions: Functions, name: str, token: str) -> bool:
+    """A head of over 64 KiB does not reach us: 400 by the server, or the end of the connection."""
+    try:
+        return functions.ask(name, token=token)[0] in (400, 401, 431)
+    except (ConnectionError, http.client.HTTPException):
+        return True
+
+
+ATTACKS: Mapping[str, tuple[str, dict[str, Any], int]] = {
+    "a delivery of another service account": ("dispatch", {"email": "x@y.example"}, 403),
+    "a delivery to a path that is none": ("dispatch", {"path": "/health"}, 404),
+    "a delivery by GET": ("dispatch", {"method": "GET"}, 405),
+    "a delivery by an overriding header": (
+        "dispatch",
+        {"method": "PUT", "headers": {"x-http-method-override": "POST"}},
+        405,
+    ),
+    "a delivery by the headers of a queue": (
+        "dispatch",
+        {"token": "", "headers": {"x-cloudtasks-queuename": "wakes"}},
+        401,
+    ),
+    "a delivery that is too large": (
+        "dispatch",
+        {"body": bytes(MAX_DELIVERY_BYTES + 1)},
+        413,
+    ),
+    "a user who is nobody's principal": ("api", {"path": RUNS, "email": "x@y.example"}, 403),
+    "a reader who writes": ("api", {"path": RUNS, "email": READER}, 403),
+    "the workspace of another tenant": ("api", {"path": RUNS, "email": RIVAL}, 404),
+    "a workspace that is nowhere": ("api", {"path": "/v1/workspaces/nowhere/runs"}, 404),
+    "an attempt token that is none": ("api", {"path": TASK, "token": "x.y.z"}, 401),
+    "an identity token as an attempt token": ("api", {"path": TASK}, 401),
+    "another spelling of a path": ("api", {"path": "/v1/workspaces/prod/%72uns"}, 404),
+    "a path that climbs": ("api", {"path": "/health/../v1/workspaces/prod/runs"}, 404),
+    "a body that is nested without end": ("api", {"path": RUNS, "body": b"[" * 100_000}, 400),
+    "a body that is too large": ("api", {"path": RUNS, "body": b"[" * 300_000}, 413),
+    "a compressed body": (
+        "api",
+        {
+            "path": RUNS,
+            "body": gzip.compress(bytes(1 << 24)),
+            "headers": {"content-encoding": "gzip"},
+        },
+        415,
+    ),
+    "a body that is a form": (
+        "api",
+        {"path": RUNS, "headers": {"content-type": "application/x-www-form-urlencoded"}},
+        415,
+    ),
+    "a URL without end": ("api", {"path": f"{RUNS}?filter={'x' * 9_000}", "method": "GET"}, 414),
+    "a header without end": ("api", {"path": RUNS, "headers": {"x-a": "x" * 9_000}}, 431),
+    "more headers than anybody needs": (
+        "api",
+        {"path": RUNS, "headers": {f"x-{number}": "1" for number in range(80)}},
+        431,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ATTACKS)
+def test_an_attack_has_its_status(functions: Functions, what: str) -> None:
+    name, request, status = ATTACKS[what]
+    if "email" in request:
+        token = functions.mint(name, email=request["email"])
+        request = {k: v for k, v in request.items() if k != "email"} | {"token": token}
+    assert functions.ask(name, **request)[0] == status
+
+
+@pytest.mark.parametrize("name", ["api", "dispatch"])
+def test_a_request_that_two_servers_could_read_in_two_ways_is_refused(
+    functions: Functions, name: str
+) -> None:
+    for lines in (
+        "Content-Length: 2\r\nContent-Length: 3",
+        "Content-Length: 2\r\nTransfer-Encoding: chunked",
+        "Content-Length: -2",
+        "Content-Length : 2",
+        "X: a\r\n b: c\r\nContent-Length: +2",
+        "Transfer-Encoding: gzip",
+    ):
+        head = f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n{lines}\r\n\r\n{{}}"
+        with socket.create_connection(("127.0.0.1", functions.ports[name]), timeout=20) as raw:
+            raw.sendall(head.encode())
+            raw.shutdown(socket.SHUT_WR)
+            told = b"".join(iter(lambda: raw.recv(65536), b""))
+        # An end without an answer is a refusal, too.
+        assert told[:12] in (b"", b"HTTP/1.1 400", b"HTTP/1.1 501", b"HTTP/1.1 401"), lines
+        assert told.count(b"HTTP/1.1") <= 1, "not two requests"
+
+
+def test_health_tells_that_it_lives_and_no_more(functions: Functions) -> None:
+    for name in functions.ports:
+        assert functions.ask(name, "GET", "/health/live", token="") == (200, {"status": "live"})
