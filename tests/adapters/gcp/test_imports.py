@@ -33,7 +33,13 @@ HEAVY = {
     "pandas", "pyarrow", "polars", "numpy", "duckdb", "pydantic", "flask", "functions_framework",
     "google.cloud.pubsub_v1", "opentelemetry.sdk",
 }  # fmt: skip
-MODULES = sorted(path.stem for path in Path(gcp.__file__).parent.glob("*.py"))
+OF_A_COMMAND = "diagnosis"
+"""What begins so is run by a person, who asks every service."""
+MODULES = sorted(
+    path.stem
+    for path in Path(gcp.__file__).parent.glob("*.py")
+    if not path.stem.startswith(OF_A_COMMAND)
+)
 
 
 def loaded(module):

@@ -56,15 +56,6 @@ def deleting(name: str) -> Any:
     return made
 
 
-def verifying(name: str) -> Any:
-    """A write that changes nothing; the commit fails when there is no such document."""
-    made = Write()
-    made.update.name = name
-    made.update_mask.SetInParent()
-    made.current_document.exists = True
-    return made
-
-
 def unchanged_since(made: Any, update_us: int) -> Any:
     """The write, but the commit fails when the document was written after this time."""
     made.current_document.update_time.FromMicroseconds(update_us)
