@@ -119,6 +119,13 @@ def find_java(environ: Mapping[str, str] = os.environ) -> str:
     return found
 
 
+def require() -> None:
+    """Nothing when both can be started. Errors: JarsMissing."""
+    for jar in (FIRESTORE, PUBSUB):
+        find(jar)
+    find_java()
+
+
 @contextlib.asynccontextmanager
 async def serving(
     jar: Jar, *, log: Path, host: str = "127.0.0.1", port: int = 0

@@ -69,6 +69,11 @@ def read(folder: Path) -> dict[str, Any] | None:
     return None
 
 
+def exports(environment: Mapping[str, str]) -> str:
+    """The environment as lines that a shell can evaluate."""
+    return "\n".join(f"export {name}={value}" for name, value in environment.items())
+
+
 def stop(folder: Path) -> bool:
     """End what runs in the folder, also what a process that was killed left behind.
 

@@ -26,7 +26,6 @@ from arco_emulators.tasks.settings import Settings as TasksSettings
 
 T = TypeVar("T")
 
-DEFAULT_BASE = 8120
 HOST = "127.0.0.1"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -36,7 +37,8 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=512)
     except OSError as error:
-        raise OSError(f"port {port} of {host} can not be served: {error.strerror}") from error
+        why = os.strerror(error.errno) if error.errno else error
+        raise OSError(f"port {port} of {host} can not be served: {why}") from error
 
 
 @contextlib.asynccontextmanager

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from arco_flow.cli.main import COMMANDS, cli
 
-BACKGROUND = {"dev"}
-"""Its example serves until it is told to end."""
+BACKGROUND = {"dev", "emulators"}
+"""Their examples leave something running; tests/emulators/ has those of the second."""
 
 DYNAMIC = """\
 from arco_flow import DynamicPartitions, PartitionKey, asset

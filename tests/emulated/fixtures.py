@@ -61,9 +61,7 @@ def require_jars():
     from arco_emulators import jars
 
     try:
-        for jar in (jars.FIRESTORE, jars.PUBSUB):
-            jars.find(jar)
-        jars.find_java()
+        jars.require()
     except jars.JarsMissing as missing:
         if os.environ.get(REQUIRED) == "1":
             pytest.fail(f"{REQUIRED}=1, and {missing}")

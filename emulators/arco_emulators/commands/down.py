@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folder", type=Path, default=common.STATE, help="folder of `up` (%(default)s)"
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -24,5 +26,6 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    sys.stdout.write("the emulators are down\n" if ended else "no emulators were up\n")
+    text = "the emulators are down" if ended else "no emulators were up"
+    sys.stdout.write((json.dumps({"ended": ended}) if arguments.json else text) + "\n")
     return 0

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from arco_emulators import state
 from arco_emulators.commands import common
-from arco_emulators.commands.up import exports
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +26,6 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"error: no emulators of {arguments.folder} are up\n")
         return 1
     environment = found["environment"]
-    text = json.dumps(environment) if arguments.json else exports(environment)
+    text = json.dumps(environment) if arguments.json else state.exports(environment)
     sys.stdout.write(f"{text}\n")
     return 0

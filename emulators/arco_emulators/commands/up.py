@@ -16,12 +16,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from arco_emulators import faults, state
+from arco_emulators import faults, jars, state
 from arco_emulators.commands import common
-from arco_emulators.up import DEFAULT_BASE, Address, Emulators, Ports, running_emulators
 
+if TYPE_CHECKING:
+    from arco_emulators.up import Emulators
+
+DEFAULT_BASE = 8120
 LOG = "emulators.log"
 
 
@@ -57,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
+        jars.require()
         if arguments.detach:
             return _detached(arguments)
         with state.locked(arguments.folder), _logging(arguments.folder / LOG):
@@ -67,6 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _serve(arguments: argparse.Namespace) -> int:
+    # Only who serves them loads them: it takes most of a second.
+    from arco_emulators.up import Ports, running_emulators
+
     folder: Path = arguments.folder
     settings = faults.parsed([os.environ.get(faults.ENVIRONMENT, ""), *arguments.fault])
     _cancel_on_signal()
@@ -136,20 +143,16 @@ def _tell(found: dict[str, Any], *, as_json: bool) -> None:
 def described(found: dict[str, Any]) -> str:
     """Addresses as a table, and the environment as a shell reads it."""
     rows = [("emulator", "address", "administration", "log")]
-    for entry in found["emulators"]:
-        address = Address(**entry)
-        rows.append((address.name, address.address, address.admin or "-", address.log))
+    rows += [
+        (entry["name"], entry["address"], entry["admin"] or "-", entry["log"])
+        for entry in found["emulators"]
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-    return "\n".join([*lines, "", exports(found["environment"])])
-
-
-def exports(environment: dict[str, str]) -> str:
-    """The environment as lines that a shell can evaluate."""
-    return "\n".join(f"export {name}={value}" for name, value in environment.items())
+    return "\n".join([*lines, "", state.exports(found["environment"])])
 
 
 @contextlib.contextmanager

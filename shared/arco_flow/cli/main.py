@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "assets": Entry("assets", "List assets and what they hold."),
     "partitions": Entry("partitions", "List partitions; add or delete dynamic ones."),
     "dev": Entry("dev", "Serve a plane on this machine and follow the code."),
+    "emulators": Entry("emulators", "Run Google's services on this machine."),
     "simulate": Entry("simulate", "Let everything go wrong in a simulated plane."),
     "completion": Entry("completion", "Print the shell's completion script."),
 }
