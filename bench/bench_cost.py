@@ -11,12 +11,9 @@ import http.client
 import json
 import tempfile
 import textwrap
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
-
-from common import report
 
 from arco_flow.adapters.gcp.emulated import (
     EmulatedPlane,
@@ -26,8 +23,9 @@ from arco_flow.adapters.gcp.emulated import (
 from arco_flow.adapters.gcp.settings import Principal
 from arco_flow.cli.client import PlaneClient
 from arco_flow.domain.manifest import manifest_bytes
-from arco_flow.engine.views import DeployOutcome, RunAccepted, RunSpec, RunView
+from arco_flow.engine.views import AssetPage, DeployOutcome, RunAccepted, RunSpec, RunView
 from arco_flow.sdk.discovery import load_definitions
+from common import report
 
 ROOT = Path(__file__).parents[1]
 SIZES = (1, 10, 100, 1000)
@@ -87,11 +85,17 @@ def _use(plane: EmulatedPlane, module: Path, size: int | None) -> None:
         run_id = client.post("/runs", RunAccepted, spec).run_id
         while not client.get(f"/runs/{run_id}", RunView, wait="20s").end_time:
             continue
-        time.sleep(3)  # promotions and the last wakes follow
+        while _materialized(client, f"t.fan_{size}") < size:
+            continue  # promotions follow the end of the run
     elif size == 0:
         for _ in range(IDLE_SWEEPS):
             _sweep(plane)
     client.close()
+
+
+def _materialized(client: PlaneClient, key: str) -> int:
+    page = client.get("/assets", AssetPage, selection=key)
+    return sum(asset.materialized_count for asset in page.assets)
 
 
 def _sweep(plane: EmulatedPlane) -> None:
