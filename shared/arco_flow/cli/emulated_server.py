@@ -62,6 +62,7 @@ async def serve_emulated(project: Project, workers: int, teller: Teller) -> None
         file = PlaneFile(plane.bundle.url, token, project.workspace, os.getpid(), lasting=True)
         path = project.publish(file)
         try:
+            project.keep_doctor_environment(plane.environment_for_doctor(EMAIL, TOKEN_SECONDS))
             teller.ready(plane.bundle.url, path)
             _tell_addresses(plane, as_json=teller.as_json)
             client = PlaneClient(plane.bundle.url, token, project.workspace)

@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "partitions": Entry("partitions", "List partitions; add or delete dynamic ones."),
     "dev": Entry("dev", "Serve a plane on this machine and follow the code."),
     "emulators": Entry("emulators", "Run Google's services on this machine."),
+    "doctor": Entry("doctor", "Check a deployment and say what to mend."),
     "simulate": Entry("simulate", "Let everything go wrong in a simulated plane."),
     "completion": Entry("completion", "Print the shell's completion script."),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from arco_flow.domain.identifiers import validate_workspace
 
 STATE_FOLDER: Final = ".arco-flow"
 PLANE_FILE: Final = "plane.json"
+DOCTOR_FILE: Final = "emulated/doctor.env.json"
 DEFAULT_WORKSPACE: Final = "default"
 _KNOWN_SETTINGS: Final = ("target", "workspace")
 
@@ -52,16 +54,42 @@ class Project:
 
     def publish(self, plane: PlaneFile) -> Path:
         """Tell other commands of this user where the plane is; answers the file."""
-        path = self.state / PLANE_FILE
-        self.state.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        path.touch(mode=0o600)
-        path.write_bytes(msgspec.json.encode(plane))
-        return path
+        return _write_private(self.state / PLANE_FILE, plane)
+
+    def keep_doctor_environment(self, environment: Mapping[str, str]) -> None:
+        """Tell `arco-flow doctor` of this user how the plane on emulators is wired."""
+        _write_private(self.state / DOCTOR_FILE, environment)
+
+    def doctor_environment(self) -> dict[str, str] | None:
+        """How the plane on emulators is wired that works here; None without one.
+
+        Raises InvalidInput when the file is unreadable.
+        """
+        path = self.state / DOCTOR_FILE
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            raise InvalidInput(
+                f"the plane's wiring can not be read: {error}",
+                where=str(path),
+                fix="start `arco-flow dev --emulated` again",
+            ) from error
 
     def withdraw(self) -> None:
         """The plane ends."""
-        (self.state / PLANE_FILE).unlink(missing_ok=True)
+        for name in (PLANE_FILE, DOCTOR_FILE):
+            (self.state / name).unlink(missing_ok=True)
+
+
+def _write_private(path: Path, content: object) -> Path:
+    """Write JSON that nobody else may read, even for a moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_bytes(msgspec.json.encode(content))
+    return path
 
 
 def find_project(folder: str, target: str | None, workspace: str | None) -> Project:

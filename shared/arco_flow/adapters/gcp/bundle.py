@@ -139,13 +139,17 @@ class Bundle:
         return process.pid
 
     def environment_of(self, name: str) -> dict[str, str]:
-        """The environment of one instance: what Terraform gives its function on Cloud Run."""
+        """The environment of one instance's process."""
+        of_this_process = {k: v for k, v in os.environ.items() if not k.startswith("ARCO_FLOW_")}
+        return {**of_this_process, **self.wiring_of(name)}
+
+    def wiring_of(self, name: str) -> dict[str, str]:
+        """What Terraform gives the function of an instance on Cloud Run, and the emulators."""
         function = self.processes[name].function
         place, row = self.settings.place, self.table.function(function)
         accounts = {identity: account_email(place.project, identity) for identity in _all(row)}
         principals = {mail: msgspec.to_builtins(p) for mail, p in self.settings.principals.items()}
         return {
-            **{k: v for k, v in os.environ.items() if not k.startswith("ARCO_FLOW_")},
             **self.settings.environment,
             **ENGINE_ENVIRONMENT,
             **self.settings.engine,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from arco_flow.adapters.gcp.provision import (
     subscriptions_of,
 )
 from arco_flow.adapters.gcp.settings import Principal
+from arco_flow.adapters.gcp.verdicts import TOKENS_VARIABLE
 from arco_flow.domain.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -54,6 +56,14 @@ class EmulatedPlane:
     def token(self, email: str, function: str = "api") -> str:
         """An identity token of this e-mail for a function."""
         return self.emulators.issuer.mint(email, self.bundle.processes[function].url)
+
+    def environment_for_doctor(self, email: str, lifetime_seconds: int) -> dict[str, str]:
+        """What `arco-flow doctor` needs to look at this plane as this e-mail; holds secrets."""
+        tokens = {
+            function: self.emulators.issuer.mint(email, url, lifetime_seconds=lifetime_seconds)
+            for function, url in self.bundle.urls.items()
+        }
+        return {**self.bundle.wiring_of("api"), TOKENS_VARIABLE: json.dumps(tokens)}
 
 
 @contextlib.asynccontextmanager
