@@ -22,7 +22,7 @@ _TELLING_SEEDS = 200
 
 @click.command(
     "simulate",
-    epilog="Examples: arco-flow simulate --seconds 60 | arco-flow simulate --seed 42",
+    epilog="Example: arco-flow simulate --seed 42",
 )
 @click.option("--seed", type=int, metavar="N", help="Tell the history of one seed, with all of it.")
 @click.option(
