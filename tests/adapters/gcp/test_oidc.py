@@ -48,6 +48,17 @@ def pem(name: str) -> bytes:
         return (Path(folder) / KEY_FILE).read_bytes()
 
 
+@cache
+def issuer_of(name: str) -> Issuer:
+    return Issuer(pem(name))
+
+
+@cache
+def signer_of(name: str) -> crypt.RSASigner:
+    """Signs with the key of this name, under the kid of the first."""
+    return crypt.RSASigner.from_string(pem(name), issuer_of("first").key_id)
+
+
 class Provider:
     """What stands where the certificates are fetched, with a clock of its own."""
 
@@ -87,7 +98,7 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
 @pytest.fixture
 def issuer() -> Issuer:
-    return Issuer(pem("first"))
+    return issuer_of("first")
 
 
 @pytest.fixture
@@ -106,11 +117,10 @@ def claims(**changes: Any) -> dict[str, Any]:
     return {**plain, "iat": now, "exp": now + 3600, **changes}
 
 
-def signed(issuer: Issuer, header: object, payload: object) -> str:
+def signed(header: object, payload: object) -> str:
     """A token with a good signature over any header and any claims, given as JSON or as bytes."""
     text = f"{part(header)}.{part(payload)}"
-    signer = crypt.RSASigner.from_string(pem("first"), issuer.key_id)
-    return f"{text}.{part(signer.sign(text.encode()))}"
+    return f"{text}.{part(signer_of('first').sign(text.encode()))}"
 
 
 def header_of(issuer: Issuer, **more: Any) -> dict[str, Any]:
@@ -142,7 +152,7 @@ def test_clocks_may_differ_by_a_minute(
 
 
 def test_a_header_may_say_more_than_it_must(provider: Provider, issuer: Issuer) -> None:
-    assert provider.email_of(signed(issuer, header_of(issuer, cty="x"), claims())) == EMAIL
+    assert provider.email_of(signed(header_of(issuer, cty="x"), claims())) == EMAIL
 
 
 # -- forged tokens --------------------------------------------------------------------------------
@@ -161,7 +171,7 @@ def _es256(issuer: Issuer) -> str:
 
 def _other_key(issuer: Issuer, **header: Any) -> str:
     """Signed by a key of the attacker's under the kid of ours."""
-    signer = crypt.RSASigner.from_string(pem("attacker"), issuer.key_id)
+    signer = signer_of("attacker")
     return str(jwt.encode(signer, claims(), header=dict(header), key_id=issuer.key_id), "ascii")
 
 
@@ -183,38 +193,38 @@ def _good(issuer: Issuer) -> list[str]:
     return issuer.mint(EMAIL, AUDIENCE).split(".")
 
 
-ATTACKER = Issuer(pem("attacker"))
+ATTACKER = issuer_of("attacker")
 FORGERIES: Mapping[str, Callable[[Issuer], str]] = {
     "nothing": lambda _: "",
     "a word": lambda _: "nonsense",
     "two parts": lambda i: ".".join(_good(i)[:2]),
     "four parts": lambda i: ".".join([*_good(i), "x"]),
     "dots alone": lambda _: "..",
-    "no algorithm": lambda i: _unsigned(i, "none"),
-    "no algorithm, in capitals": lambda i: _unsigned(i, "NONE"),
-    "no algorithm with a signature": lambda i: _unsigned(i, "none", _good(i)[2]),
-    "algorithm left out": lambda i: signed(i, {"kid": i.key_id}, claims()),
-    "algorithm as a list": lambda i: signed(i, header_of(i, alg=["RS256"]), claims()),
-    "algorithm in small letters": lambda i: signed(i, header_of(i, alg="rs256"), claims()),
+    "no algorithm": lambda i: _unsigned("none"),
+    "no algorithm, in capitals": lambda i: _unsigned("NONE"),
+    "no algorithm with a signature": lambda i: _unsigned("none", _good(i)[2]),
+    "algorithm left out": lambda i: signed({"kid": i.key_id}, claims()),
+    "algorithm as a list": lambda i: signed(header_of(i, alg=["RS256"]), claims()),
+    "algorithm in small letters": lambda i: signed(header_of(i, alg="rs256"), claims()),
     "HS256 with the certificate": lambda i: _hs256(i, _certificate(i), i.key_id),
     "HS256 with the public key": lambda i: _hs256(i, _public_key(i), i.key_id),
     "HS256 with nothing": lambda i: _hs256(i, b"", i.key_id),
-    "RS512 over the same key": lambda i: signed(i, header_of(i, alg="RS512"), claims()),
-    "PS256 over the same key": lambda i: signed(i, header_of(i, alg="PS256"), claims()),
+    "RS512 over the same key": lambda i: signed(header_of(i, alg="RS512"), claims()),
+    "PS256 over the same key": lambda i: signed(header_of(i, alg="PS256"), claims()),
     "ES256": _es256,
     "another key under our kid": _other_key,
     "its own key in jwk": lambda i: _other_key(i, jwk=ATTACKER.jwks()["keys"][0]),
     "its own keys by jku": lambda i: _other_key(i, jku="https://attacker.example/jwks"),
     "its own keys by x5u": lambda i: _other_key(i, x5u="https://attacker.example/cert"),
     "its own certificate in x5c": lambda i: _other_key(i, x5c=[part(pem("attacker"))]),
-    "kid left out": lambda i: signed(i, {"alg": "RS256"}, claims()),
-    "kid empty": lambda i: signed(i, header_of(i, kid=""), claims()),
-    "kid a list": lambda i: signed(i, header_of(i, kid=[i.key_id]), claims()),
-    "kid null": lambda i: signed(i, header_of(i, kid=None), claims()),
-    "kid a path": lambda i: signed(i, header_of(i, kid="../../../dev/null"), claims()),
-    "kid SQL": lambda i: signed(i, header_of(i, kid="' or '1'='1"), claims()),
-    "kid a URL": lambda i: signed(i, header_of(i, kid="https://attacker.example/k"), claims()),
-    "kid with NUL": lambda i: signed(i, header_of(i, kid=f"{i.key_id}\0"), claims()),
+    "kid left out": lambda i: signed({"alg": "RS256"}, claims()),
+    "kid empty": lambda i: signed(header_of(i, kid=""), claims()),
+    "kid a list": lambda i: signed(header_of(i, kid=[i.key_id]), claims()),
+    "kid null": lambda i: signed(header_of(i, kid=None), claims()),
+    "kid a path": lambda i: signed(header_of(i, kid="../../../dev/null"), claims()),
+    "kid SQL": lambda i: signed(header_of(i, kid="' or '1'='1"), claims()),
+    "kid a URL": lambda i: signed(header_of(i, kid="https://attacker.example/k"), claims()),
+    "kid with NUL": lambda i: signed(header_of(i, kid=f"{i.key_id}\0"), claims()),
     "signature empty": lambda i: ".".join([*_good(i)[:2], ""]),
     "signature truncated": lambda i: issuer_token(i)[:-8],
     "signature of zeros": lambda i: ".".join([*_good(i)[:2], part(bytes(256))]),
@@ -226,25 +236,25 @@ FORGERIES: Mapping[str, Callable[[Issuer], str]] = {
         [_good(i)[0], part(claims(email="owner@shop.example")), _good(i)[2]]
     ),
     "header duplicated": lambda i: signed(
-        i, b'{"alg":"none","alg":"RS256","kid":"%s"}' % i.key_id.encode(), claims()
+        b'{"alg":"none","alg":"RS256","kid":"%s"}' % i.key_id.encode(), claims()
     ),
     "claims duplicated": lambda i: signed(
-        i, header_of(i), json.dumps(claims())[:-1].encode() + b',"email":"owner@shop.example"}'
+        header_of(i), json.dumps(claims())[:-1].encode() + b',"email":"owner@shop.example"}'
     ),
     "claims of an infinite life": lambda i: signed(
-        i, header_of(i), json.dumps(claims(exp=float("inf"))).encode()
+        header_of(i), json.dumps(claims(exp=float("inf"))).encode()
     ),
     "claims that never expire": lambda i: signed(
-        i, header_of(i), json.dumps(claims(exp=float("nan"))).encode()
+        header_of(i), json.dumps(claims(exp=float("nan"))).encode()
     ),
-    "claims in UTF-16": lambda i: signed(i, header_of(i), json.dumps(claims()).encode("utf-16")),
-    "claims a list": lambda i: signed(i, header_of(i), [claims()]),
-    "header a list": lambda i: signed(i, ["RS256"], claims()),
-    "header null": lambda i: signed(i, None, claims()),
-    "header no JSON": lambda i: signed(i, b"{alg: RS256}", claims()),
-    "header nested without end": lambda i: signed(i, b"[" * 4000, claims()),
+    "claims in UTF-16": lambda i: signed(header_of(i), json.dumps(claims()).encode("utf-16")),
+    "claims a list": lambda i: signed(header_of(i), [claims()]),
+    "header a list": lambda i: signed(["RS256"], claims()),
+    "header null": lambda i: signed(None, claims()),
+    "header no JSON": lambda i: signed(b"{alg: RS256}", claims()),
+    "header nested without end": lambda i: signed(b"[" * 4000, claims()),
     "header no base64": lambda i: "é{}." + ".".join(_good(i)[1:]),
-    "100 KiB": lambda i: signed(i, header_of(i, x="x" * 102_400), claims()),
+    "100 KiB": lambda i: signed(header_of(i, x="x" * 102_400), claims()),
     "just too long": lambda i: "a" * (MAX_TOKEN_CHARS + 1),
 }
 
@@ -300,7 +310,7 @@ def test_a_signed_token_with_a_wrong_claim_is_refused(
 @pytest.mark.parametrize("name", ["iss", "aud", "exp", "iat", "email", "email_verified"])
 def test_a_claim_that_is_left_out_is_wrong(provider: Provider, issuer: Issuer, name: str) -> None:
     kept = {key: value for key, value in claims().items() if key != name}
-    provider.refuses(signed(issuer, header_of(issuer), kept))
+    provider.refuses(signed(header_of(issuer), kept))
 
 
 @pytest.mark.parametrize("name", ["exp", "iat", "nbf"])
@@ -308,7 +318,7 @@ def test_a_claim_that_is_left_out_is_wrong(provider: Provider, issuer: Issuer, n
 def test_a_time_is_a_whole_number(
     provider: Provider, issuer: Issuer, name: str, value: Any
 ) -> None:
-    provider.refuses(signed(issuer, header_of(issuer), claims(**{name: value})))
+    provider.refuses(signed(header_of(issuer), claims(**{name: value})))
 
 
 # -- certificates ---------------------------------------------------------------------------------
@@ -346,7 +356,7 @@ def test_certificates_are_kept_neither_shorter_than_a_minute_nor_longer_than_a_d
 
 
 def test_a_new_key_is_fetched_and_a_key_that_was_withdrawn_is_refused(issuer: Issuer) -> None:
-    provider, second = Provider(issuer), Issuer(pem("second"))
+    provider, second = Provider(issuer), issuer_of("second")
     old, new = issuer_token(issuer), issuer_token(second)
     assert provider.email_of(old) == EMAIL
     provider.now += REFRESH_SECONDS
@@ -362,7 +372,7 @@ def test_tokens_of_unknown_keys_have_certificates_fetched_once_a_minute(
     provider: Provider, issuer: Issuer
 ) -> None:
     provider.email_of(issuer_token(issuer))
-    unknown = issuer_token(Issuer(pem("second")))
+    unknown = issuer_token(issuer_of("second"))
     for _ in range(10):
         provider.refuses(unknown)
         provider.now += REFRESH_SECONDS / 10
@@ -385,7 +395,7 @@ def test_many_first_requests_at_once_fetch_once(provider: Provider, issuer: Issu
 
 def test_a_known_key_does_not_wait_while_an_unknown_one_is_looked_for(issuer: Issuer) -> None:
     provider = Provider(issuer)
-    good, unknown = issuer_token(issuer), issuer_token(Issuer(pem("second")))
+    good, unknown = issuer_token(issuer), issuer_token(issuer_of("second"))
     answers: list[str] = []
 
     async def scenario() -> None:
@@ -408,7 +418,7 @@ def test_a_known_key_does_not_wait_while_an_unknown_one_is_looked_for(issuer: Is
 def test_while_the_provider_is_down_known_keys_are_good_and_others_undecided(
     provider: Provider, issuer: Issuer
 ) -> None:
-    token, unknown = issuer_token(issuer), issuer_token(Issuer(pem("second")))
+    token, unknown = issuer_token(issuer), issuer_token(issuer_of("second"))
     provider.email_of(token)
     provider.is_down = True
     provider.now += 2 * HOUR
