@@ -27,6 +27,7 @@ LEASE_SECONDS = 30
 successor gets, what it held after this time."""
 
 RECONNECT_SECONDS = 0.2
+CALL_SECONDS = 10
 END_SECONDS = 5
 """How long the emulator may take to end a stream that it was asked to end."""
 
@@ -53,10 +54,13 @@ class Source:
         await self._channel.close(None)
 
     async def prepare(self, subscription: PushSubscription) -> None:
-        """Create its topics and, as one that is pulled from, the subscription where absent."""
+        """Create its topics and, as one that is pulled from, the subscription where absent.
+
+        Errors: GoogleAPICallError, at once when nobody answers at the address.
+        """
         for topic in filter(None, (subscription.topic, subscription.dead_letter_topic)):
             with contextlib.suppress(AlreadyExists):
-                await self._publisher.create_topic(name=topic)
+                await self._publisher.create_topic(name=topic, retry=None, timeout=CALL_SECONDS)
         wanted = Subscription(
             name=subscription.name,
             topic=subscription.topic,
@@ -64,7 +68,7 @@ class Source:
             enable_message_ordering=subscription.ordered,
         )
         try:
-            await self._subscriber.create_subscription(wanted)
+            await self._subscriber.create_subscription(wanted, retry=None, timeout=CALL_SECONDS)
         except AlreadyExists:
             # Who made it may have let Google's emulator push; then each would come twice.
             await self._subscriber.modify_push_config(
