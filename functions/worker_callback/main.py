@@ -1,5 +1,5 @@
 """Started, heartbeat and completed of the workers."""
 
-from arco_flow.adapters.gcp.wiring import serve_api
+from arco_flow.adapters.gcp.api_wiring import serve_api
 
 main = serve_api("worker_callback")

@@ -12,18 +12,18 @@ from typing import Final
 
 import msgspec
 
-from arco_flow.domain.errors import Forbidden, NotFound, TooLarge
+from arco_flow.domain.errors import Forbidden, NotFound
 from arco_flow.engine.context import Engine
 from arco_flow.http.arguments import read_query
 from arco_flow.http.auth import Authenticator, Identity, bearer_token
 from arco_flow.http.bodies import require_json
-from arco_flow.http.health import Readiness
+from arco_flow.http.health import Health, Readiness
 from arco_flow.http.messages import Request, Response
 from arco_flow.http.outcomes import api_error, callback_error
 from arco_flow.http.page_tokens import PageTokens
-from arco_flow.http.refusals import HeadersTooLarge, PathTooLong
+from arco_flow.http.refusals import HeadersTooLarge, PathTooLong, too_large
 from arco_flow.http.routes import ROUTES
-from arco_flow.http.routing import API_BODY_BYTES, PERMISSION_OF, Call, Policy, Route, RouteTable
+from arco_flow.http.routing import PERMISSION_OF, Call, Policy, Route, RouteTable
 
 MAX_TARGET_CHARS: Final = 8 * 1024
 MAX_HEADERS: Final = 64
@@ -79,10 +79,7 @@ class App:
 
     def body_limit(self, method: str, path: str) -> int:
         """Longest body, in bytes, of this request: what a server may read before it asks."""
-        try:
-            return self._table.find(method, path)[0].body_bytes
-        except Exception:
-            return API_BODY_BYTES
+        return self._table.body_limit(method, path)
 
     def _check(self, request: Request) -> None:
         self._check_host(request.headers)
@@ -155,14 +152,9 @@ def hosts_for(bound_to: str) -> frozenset[str] | None:
     return LOCAL_HOSTS if bound_to in ("localhost", "127.0.0.1", "::1") else None
 
 
-def too_large(limit: int) -> TooLarge:
-    """The refusal of a body over `limit` bytes."""
-    return TooLarge(
-        f"the body is longer than {limit} bytes",
-        fix="send less at a time: fewer assets in one workspace, fewer partitions in one request",
-        details={"limitBytes": limit},
-        reason="BODY_TOO_LARGE",
-    )
+def live_answer() -> Response:
+    """What GET /health/live answers, without a plane."""
+    return Response(200, msgspec.json.encode(Health(status="live")), headers=_ALWAYS)
 
 
 def _finished(response: Response) -> Response:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arco_flow.domain.errors import TooLarge
-from arco_flow.http.app import App, too_large
 from arco_flow.http.messages import Request, Response
 from arco_flow.http.outcomes import api_error
+from arco_flow.http.refusals import too_large
+
+if TYPE_CHECKING:
+    from arco_flow.http.app import App
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

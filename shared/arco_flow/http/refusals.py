@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from arco_flow.domain.errors import Rejected
+from arco_flow.domain.errors import Rejected, TooLarge
 
 
 class MethodNotAllowed(Rejected):
@@ -67,3 +67,13 @@ class VersionNotSupported(Rejected):
     """Another protocol than HTTP/1.0 and HTTP/1.1."""
 
     reason = "HTTP_VERSION_NOT_SUPPORTED"
+
+
+def too_large(limit: int) -> TooLarge:
+    """The refusal of a body over `limit` bytes."""
+    return TooLarge(
+        f"the body is longer than {limit} bytes",
+        fix="send less at a time: fewer assets in one workspace, fewer partitions in one request",
+        details={"limitBytes": limit},
+        reason="BODY_TOO_LARGE",
+    )

@@ -201,7 +201,7 @@ CALLBACKS: Final = (
 
 SERVICE: Final = (
     Route(
-        "GET", "/health/live", health.live, Policy.PUBLIC, "The process answers", (health.Health,)
+        "GET", health.LIVE_PATH, health.live, Policy.PUBLIC, "The process answers", (health.Health,)
     ),
     Route(
         "GET", "/health/ready", health.ready, Policy.PUBLIC, "The plane serves", (health.Health,)

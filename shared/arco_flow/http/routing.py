@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from arco_flow.domain.errors import InvalidInput, NotFound
+from arco_flow.domain.errors import InvalidInput, NotFound, Rejected
 from arco_flow.domain.ids import Scope
 from arco_flow.http.auth import Identity, Permission
 from arco_flow.http.messages import Request
@@ -181,6 +181,13 @@ class RouteTable:
         if allowed:
             raise MethodNotAllowed(method, allowed)
         raise NotFound("there is nothing at this path", fix="GET /v1/openapi.json lists the paths")
+
+    def body_limit(self, method: str, path: str) -> int:
+        """Longest body, in bytes, of this request; of one that will be refused, the usual."""
+        try:
+            return self.find(method, path)[0].body_bytes
+        except Rejected:
+            return API_BODY_BYTES
 
 
 def _index_key(segments: Sequence[str], verb: str) -> tuple[int, str, str]:

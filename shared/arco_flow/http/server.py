@@ -17,11 +17,11 @@ from http import HTTPStatus
 from typing import Final, cast
 
 from arco_flow.domain.errors import ArcoError, InvalidInput
-from arco_flow.http.app import App, too_large
+from arco_flow.http.app import App
 from arco_flow.http.messages import Request, Response
 from arco_flow.http.outcomes import api_error
 from arco_flow.http.parsing import HEAD_END, MAX_HEAD_BYTES, Head, parse_head
-from arco_flow.http.refusals import HeadersTooLarge, RequestTimedOut
+from arco_flow.http.refusals import HeadersTooLarge, RequestTimedOut, too_large
 
 _PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"

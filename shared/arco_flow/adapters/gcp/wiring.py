@@ -1,8 +1,9 @@
 """The object graph of a function on Google Cloud: the only place that builds it.
 
-A function's module calls `serve_api` or `serve_deliveries` and has its handler. Settings are read
-when the module is imported, so that a wrong deployment fails at its start; clients are made at the
-first request, in the event loop that will use them.
+A function's module calls `serve_deliveries`, or `serve_api` of `api_wiring`, and has its handler.
+Settings are read when the module is imported, so that a wrong deployment fails at its start;
+clients are loaded and made at the first request, in the event loop that will use them. A start
+pays for nothing that the function does not use: see docs/cold-start.md.
 """
 
 from __future__ import annotations
@@ -15,19 +16,15 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arco_flow.adapters.gcp.json_logs import LogContext, install_json_logs, logged_with, trace_of
 from arco_flow.adapters.gcp.oidc import OidcVerifier
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.gcp.secrets import read_secrets
 from arco_flow.adapters.gcp.settings import FunctionSettings, read_settings
-from arco_flow.domain.errors import Forbidden, TooLarge
-from arco_flow.domain.ids import Scope
-from arco_flow.engine.context import Engine, Settings
-from arco_flow.http.app import App
+from arco_flow.domain.errors import TooLarge
 from arco_flow.http.asgi import path_of, read_request
-from arco_flow.http.auth import Identity, Permission, bearer_token
 from arco_flow.http.deliveries import (
     MAX_DELIVERY_BYTES,
     Caller,
@@ -36,29 +33,16 @@ from arco_flow.http.deliveries import (
 )
 from arco_flow.http.messages import Request, Response
 from arco_flow.http.outcomes import api_error
-from arco_flow.http.routes import CALLBACKS, ROUTES, SERVICE
 
 if TYPE_CHECKING:
     from starlette.requests import Request as WebRequest
     from starlette.responses import Response as WebResponse
 
+    from arco_flow.engine.context import Engine
+
 Handler = Callable[["WebRequest"], Awaitable["WebResponse"]]
-UseCase = Callable[[Engine, bytes], Awaitable[object]]
+UseCase = Callable[["Engine", bytes], Awaitable[object]]
 DEAD_LETTERS = "dead-letters"
-
-
-def serve_api(function: str) -> Handler:
-    """A handler for callers: users of the API, or workers that report."""
-    plane = CloudPlane.of(function)
-    routes = ROUTES if function == "api" else (*CALLBACKS, *SERVICE)
-
-    async def limit_of(method: str, path: str) -> int:
-        return (await plane.app(routes)).body_limit(method, path)
-
-    async def handle(request: Request) -> Response:
-        return await (await plane.app(routes)).handle(request)
-
-    return web_handler(limit_of, handle)
 
 
 def serve_deliveries(function: str, use_case: UseCase, *, is_push: bool = False) -> Handler:
@@ -88,7 +72,6 @@ class CloudPlane:
         self.settings = settings
         self.verifier = OidcVerifier(certs_url=settings.certs_url)
         self._engine: Engine | None = None
-        self._app: App | None = None
         self._building = asyncio.Lock()
         self.counts = OperationCounts()
         atexit.register(self._tell_counts)
@@ -106,13 +89,6 @@ class CloudPlane:
             if self._engine is None:
                 self._engine = build_engine(self.settings, self.counts)
             return self._engine
-
-    async def app(self, routes: Any) -> App:
-        """The HTTP application over the engine."""
-        engine = await self.engine()
-        if self._app is None:
-            self._app = App(engine, _Users(self.settings, self.verifier), routes=routes)
-        return self._app
 
     def callers(self) -> Caller:
         """Who may deliver to this function: the accounts that the table names for it."""
@@ -139,27 +115,6 @@ class CloudPlane:
         logging.getLogger("arco_flow.operations").info("%s", json.dumps(self.counts.so_far()))
 
 
-class _Users:
-    """`Authenticator` of the API: identity tokens of the people and services in the table."""
-
-    def __init__(self, settings: FunctionSettings, verifier: OidcVerifier) -> None:
-        self._settings = settings
-        self._verifier = verifier
-
-    async def authenticate(self, request: Request) -> Identity:
-        """See Authenticator."""
-        email = await self._verifier.email_of(bearer_token(request), self._settings.audience)
-        found = self._settings.principals.get(email)
-        if found is None:
-            raise Forbidden(
-                f"{email} is not known to this plane",
-                fix="add it to the principals of the deployment",
-                details={"email": email},
-            )
-        permissions = frozenset(Permission(name) for name in found.permissions)
-        return Identity(Scope(found.tenant, found.workspace), f"user:{email}", permissions)
-
-
 def build_engine(settings: FunctionSettings, counts: OperationCounts) -> Engine:
     """The engine over Firestore, Cloud Tasks and Cloud Storage."""
     from arco_flow.adapters.gcp.cloud_storage import CloudObjects
@@ -167,6 +122,7 @@ def build_engine(settings: FunctionSettings, counts: OperationCounts) -> Engine:
     from arco_flow.adapters.gcp.firestore_store import FirestoreStore
     from arco_flow.adapters.local.clock import SystemClock
     from arco_flow.adapters.threaded import ThreadedObjects
+    from arco_flow.engine.context import Engine, Settings
 
     keys = read_secrets(os.environ)
     targets = {

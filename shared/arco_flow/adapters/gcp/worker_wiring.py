@@ -13,7 +13,6 @@ from arco_flow.domain.effects import StopAttempt
 from arco_flow.domain.envelope import DispatchEnvelope, parse_envelope
 from arco_flow.domain.errors import InvalidInput, Unavailable
 from arco_flow.domain.ids import Scope
-from arco_flow.engine.deploy import load_deployment
 from arco_flow.http.deliveries import DeliveryEndpoint
 from arco_flow.worker.pool import WorkerPool, report_unstarted
 from arco_flow.worker.process import WorkerSpec
@@ -85,6 +84,9 @@ class _Workers:
         settings = self._plane.settings
         if settings.code_target:
             return _Location(settings.code_target, settings.code_root or os.getcwd(), "")
+        # A worker whose code comes with its image never needs the engine.
+        from arco_flow.engine.deploy import load_deployment
+
         scope = Scope(envelope.tenant_id, envelope.workspace_id)
         deployment = await load_deployment(await self._plane.engine(), scope)
         told = deployment.location

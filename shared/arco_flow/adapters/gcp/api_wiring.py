@@ -1,0 +1,70 @@
+"""The object graph of a function that callers call: users of the API, or workers that report."""
+
+from __future__ import annotations
+
+from arco_flow.adapters.gcp.oidc import OidcVerifier
+from arco_flow.adapters.gcp.settings import FunctionSettings
+from arco_flow.adapters.gcp.wiring import CloudPlane, Handler, web_handler
+from arco_flow.domain.errors import Forbidden
+from arco_flow.domain.ids import Scope
+from arco_flow.http.app import App, live_answer
+from arco_flow.http.auth import Identity, Permission, bearer_token
+from arco_flow.http.health import LIVE_PATH
+from arco_flow.http.messages import Request, Response
+from arco_flow.http.routes import CALLBACKS, ROUTES, SERVICE
+from arco_flow.http.routing import RouteTable
+
+
+def serve_api(function: str) -> Handler:
+    """A handler for callers: users of the API, or workers that report."""
+    api = _Api(CloudPlane.of(function), function)
+    return web_handler(api.limit_of, api.handle)
+
+
+class _Api:
+    """The application of a function; over its engine once a request needs it."""
+
+    def __init__(self, plane: CloudPlane, function: str) -> None:
+        self._plane = plane
+        self._routes = ROUTES if function == "api" else (*CALLBACKS, *SERVICE)
+        self._table = RouteTable(self._routes)
+        self._app: App | None = None
+
+    async def limit_of(self, method: str, path: str) -> int:
+        """Longest body of this request, in bytes."""
+        return self._table.body_limit(method, path)
+
+    async def handle(self, request: Request) -> Response:
+        """The answer. That the process lives is said without clients: a probe must neither wait
+        for them nor fail with them."""
+        if (request.method, request.path) == ("GET", LIVE_PATH):
+            return live_answer()
+        return await (await self._started()).handle(request)
+
+    async def _started(self) -> App:
+        engine = await self._plane.engine()
+        if self._app is None:
+            users = _Users(self._plane.settings, self._plane.verifier)
+            self._app = App(engine, users, routes=self._routes)
+        return self._app
+
+
+class _Users:
+    """`Authenticator` of the API: identity tokens of the people and services in the table."""
+
+    def __init__(self, settings: FunctionSettings, verifier: OidcVerifier) -> None:
+        self._settings = settings
+        self._verifier = verifier
+
+    async def authenticate(self, request: Request) -> Identity:
+        """See Authenticator."""
+        email = await self._verifier.email_of(bearer_token(request), self._settings.audience)
+        found = self._settings.principals.get(email)
+        if found is None:
+            raise Forbidden(
+                f"{email} is not known to this plane",
+                fix="add it to the principals of the deployment",
+                details={"email": email},
+            )
+        permissions = frozenset(Permission(name) for name in found.permissions)
+        return Identity(Scope(found.tenant, found.workspace), f"user:{email}", permissions)
