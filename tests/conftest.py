@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# gRPC's handlers of a fork abort children that tests start in a process that has spoken gRPC.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 HERE = Path(__file__).parent
 
@@ -24,7 +28,10 @@ def pytest_collection_modifyitems(items):
     """Put the tests that start processes into one group, and those of emulators into another."""
     for item in items:
         folder = item.path.relative_to(HERE).parts[0]
-        if folder in STARTS_PROCESSES:
+        kind = getattr(item, "callspec", None) and item.callspec.params.get("plane_kind")
+        if kind == "emulated":
+            item.add_marker(pytest.mark.xdist_group("emulators"))
+        elif folder in STARTS_PROCESSES:
             item.add_marker(pytest.mark.xdist_group("processes"))
         elif folder in USES_EMULATORS or "emulators" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group("emulators"))
