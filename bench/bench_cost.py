@@ -15,6 +15,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from common import report
+
 from arco_flow.adapters.gcp.emulated import (
     EmulatedPlane,
     EmulatedSettings,
@@ -25,7 +27,6 @@ from arco_flow.cli.client import PlaneClient
 from arco_flow.domain.manifest import manifest_bytes
 from arco_flow.engine.views import AssetPage, DeployOutcome, RunAccepted, RunSpec, RunView
 from arco_flow.sdk.discovery import load_definitions
-from common import report
 
 ROOT = Path(__file__).parents[1]
 SIZES = (1, 10, 100, 1000)

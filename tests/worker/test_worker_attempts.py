@@ -446,13 +446,19 @@ import asyncio
 @asset
 async def waits() -> int:
     try:
+        open("waiting", "w").close()
         await asyncio.Event().wait()
     except asyncio.CancelledError:
         open("cleaned", "w").close()
         raise
 """
     )
-    bench.server.answer = cancel
+
+    def cancel_once_it_waits(kind, body):
+        waits = (bench.root / "waiting").exists()
+        return cancel(kind, body) if waits else accept(kind, body)
+
+    bench.server.answer = cancel_once_it_waits
     with bench.worker(target) as worker:
         assert worker.dispatch("sales.waits", heartbeatIntervalMs=20)["outcome"] == "CANCELLED"
         wait_until((bench.root / "cleaned").exists)

@@ -248,7 +248,8 @@ def _create(fd: int, name: str, data: bytes, key: str) -> int | None:
     try:
         name_unnamed(file, fd, name)
     except FileExistsError:
-        return _taken(fd, name, key)
+        _taken(fd, name, key)
+        return None
     finally:
         os.close(file)
     return generation
