@@ -8,11 +8,16 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from arco_flow.domain.partition_sets import PartitionSet
-from arco_flow.domain.partitions import MultiPartitions, PartitionContext, TimePartitions
+from arco_flow.domain.partitions import (
+    MonthlyPartitions,
+    MultiPartitions,
+    PartitionContext,
+    TimePartitions,
+)
 from properties.budget import examples
 from properties.partition_spaces import Space, space, spaces, times
 from properties.windows_by_hand import windows_by_hand
@@ -195,3 +200,17 @@ def test_a_key_at_a_moment_is_the_window_that_holds_it(of: Space, data: st.DataO
     holding = [key for key in of.keys if made.window(key).start <= at < made.window(key).end]
     assert holding in ([], [made.key_at(at)])
     assert partial(made.has, ctx=of.ctx)(made.key_at(at) or "") is bool(holding)
+
+
+def _months() -> MonthlyPartitions:
+    return MonthlyPartitions("2026-01-01", exclusions=["0 0 1 7,8 *"])
+
+
+@examples(40)
+@given(st.lists(st.integers(1799, 2402), min_size=2, max_size=5))
+@example([1801, 2030])
+@example([1801, 2399, 1900])
+def test_what_was_asked_before_changes_no_answer(years: list[int]) -> None:
+    keys = [f"{year}-{month:02}-01" for year in years for month in (1, 7)]
+    used = _months()
+    assert [used.windows.find(key) for key in keys] == [_months().windows.find(k) for k in keys]

@@ -171,11 +171,16 @@ def test_edges_hold_exactly_what_the_mappings_say_in_their_order(asked: Asked) -
             found_pins = iter(
                 [(plan.pins[pin].asset, plan.pins[pin].name) for pin in edge.pins] if edge else ()
             )
+            order = ""
             for needed in _needs(asked.manifest, spec, number, task.name):
                 if needed in tasks:
                     assert next(found_tasks) == needed, "what the run makes is waited for"
+                    order += "t"
                 elif dep.param:
                     assert next(found_pins) == needed, "what it does not make is pinned"
+                    order += "p"
+            if edge is not None:
+                assert edge.order == (order if len(set(order)) == 2 else "")
             assert next(found_tasks, None) is next(found_pins, None) is None
 
 
