@@ -20,7 +20,7 @@ from simulation.patches import Patches
 # -- reports -----------------------------------------------------------------------------------
 
 
-@shadowed_by("the fold looks again", proof="reports_of_any_attempt")
+@caught_by("a_claimed_result_counts", "every_accepted_callback_is_recorded")
 def no_attempt_guard_before_the_fold(p: Patches) -> None:
     """A report is let into the inbox whatever attempt it is of."""
     p.edit(callbacks._check_attempt, "data.attempt != current", "False")
@@ -44,7 +44,7 @@ def reports_of_any_attempt(p: Patches) -> None:
     no_attempt_guard_in_the_fold(p)
 
 
-@shadowed_by("the fold looks again", proof="reports_of_any_worker")
+@caught_by("one_worker_is_told_that_it_holds_the_claim")
 def no_claim_guard_before_the_fold(p: Patches) -> None:
     """A report is let into the inbox whoever holds the claim of its attempt."""
     p.edit(
@@ -314,7 +314,7 @@ def a_timer_left_behind(p: Patches) -> None:
     p.edit(run_fold.RunFold.move_run, "self.timer_ms = 0", "pass")
 
 
-@shadowed_by("a timer is looked at before it is let in", proof="a_timer_of_any_generation")
+@caught_by("an_event_is_applied_once", "timers_act_once_and_in_time")
 def no_generation_guard_in_the_fold(p: Patches) -> None:
     """A timer acts although a later one was armed while it waited."""
     p.edit(
