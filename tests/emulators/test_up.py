@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -226,9 +227,15 @@ def test_down_ends_what_a_killed_process_left_behind(up, arco_flow):
     process.wait(timeout=30)
     assert all(_alive(pid) for pid in told["pids"])
     assert arco_flow("env")[0] == 1
-    assert arco_flow("down") == (0, "the emulators are down\n", "")
-    left = [subprocess.Popen(["tail", f"--pid={pid}", "-f", "/dev/null"]) for pid in told["pids"]]
-    assert [waiting.wait(timeout=30) for waiting in left] == [0, 0]
+    # Readable once the process has ended, whoever reaps it and however late.
+    ends = [os.pidfd_open(pid) for pid in told["pids"]]
+    try:
+        assert arco_flow("down") == (0, "the emulators are down\n", "")
+        for end in ends:
+            assert select.select([end], [], [], 30)[0], "still running"
+    finally:
+        for end in ends:
+            os.close(end)
 
 
 def test_absent_jars_are_told_with_how_to_install_them(arco_flow, tmp_path):

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response as WebResponse
 
     from arco_flow.engine.context import Engine
+    from arco_flow.ports.bus import Bus
 
 Handler = Callable[["WebRequest"], Awaitable["WebResponse"]]
 UseCase = Callable[["Engine", bytes], Awaitable[object]]
@@ -72,6 +73,7 @@ class CloudPlane:
         self.settings = settings
         self.verifier = OidcVerifier(certs_url=settings.certs_url)
         self._engine: Engine | None = None
+        self._bus: Bus | None = None
         self._building = asyncio.Lock()
         self.counts = OperationCounts()
         atexit.register(self._tell_counts)
@@ -80,7 +82,8 @@ class CloudPlane:
     def of(cls, function: str) -> CloudPlane:
         """The plane of this process. Raises InvalidInput with all that is wrong."""
         settings = read_settings({"ARCO_FLOW_FUNCTION": function, **os.environ})
-        install_json_logs(function, settings.project)
+        level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
+        install_json_logs(function, settings.project, level)
         return cls(settings)
 
     async def engine(self) -> Engine:
@@ -98,7 +101,6 @@ class CloudPlane:
 
     async def bury(self, letter: DeadLetter) -> None:
         """Publish a dead letter, with its reason as attributes."""
-        from arco_flow.adapters.gcp.pubsub_bus import PubSubBus
         from arco_flow.ports.bus import Message
 
         attributes = {
@@ -107,8 +109,14 @@ class CloudPlane:
             "reason": letter.reason,
             "message": letter.message[:1000],
         }
-        bus = PubSubBus(self.settings.project, counts=self.counts)
-        await bus.publish(DEAD_LETTERS, [Message(letter.body, attributes)])
+        await self._dead_letters().publish(DEAD_LETTERS, [Message(letter.body, attributes)])
+
+    def _dead_letters(self) -> Bus:
+        if self._bus is None:
+            from arco_flow.adapters.gcp.pubsub_bus import PubSubBus
+
+            self._bus = PubSubBus(self.settings.project, counts=self.counts)
+        return self._bus
 
     def _tell_counts(self) -> None:
         """What this process has cost, for whoever adds it up."""
@@ -163,11 +171,19 @@ def web_handler(
         else:
             trace, span = trace_of(request.headers)
             with logged_with(LogContext(trace, span)):
-                answer = await handle(request)
+                answer = await _answered(handle, request)
         headers = {"content-type": answer.content_type, **dict(answer.headers)}
         return WebResponse(answer.body, answer.status, headers)
 
     return main
+
+
+async def _answered(handle: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+    """The answer, also when the engine can not even be made: without credentials, say."""
+    try:
+        return await handle(request)
+    except Exception as error:  # the border: whatever happened, the caller gets an answer
+        return api_error(error)
 
 
 async def delivery_limit(_method: str, _path: str) -> int:

@@ -102,6 +102,7 @@ class _Workers:
                         root=location.root,
                         objects=f"gs://{self._plane.settings.bucket}",
                         scope=f"{scope.tenant}/{scope.workspace}",
+                        callback_base_url=self._plane.settings.url_of("worker_callback"),
                     ),
                     size=int(os.environ.get("ARCO_FLOW_WORKERS", "1")),
                 )
