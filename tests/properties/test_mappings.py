@@ -29,6 +29,8 @@ from properties.partition_spaces import CHANGES, NAMED, ZONES, Space, space, spa
 
 MOST = 40
 """Keys of a side that are held against each other: all pairs are looked at."""
+LONGEST = 5_000
+"""Keys of a side at all: months later, the product of three hourly dimensions fills any memory."""
 
 
 class Edge:
@@ -42,8 +44,13 @@ class Edge:
         ctx: PartitionContext,
     ) -> None:
         self.rule, self.up, self.down, self.ctx = rule, up, down, ctx
-        self.ups = up.keys(ctx)[:MOST] if up else [""]
-        self.downs = down.keys(ctx)[:MOST] if down else [""]
+        self.ups, self.downs = (self._first(side) for side in (up, down))
+
+    def _first(self, side: PartitionsDefinition | None) -> list[str]:
+        if side is None:
+            return [""]
+        assume(side.count(self.ctx) <= LONGEST)
+        return side.keys(self.ctx)[:MOST]
 
     def __repr__(self) -> str:
         return f"Edge({self.rule}, {self.up}, {self.down}, {self.ctx.now})"
@@ -82,7 +89,7 @@ def named_edges(draw: st.DrawFn) -> Edge:
     """Every mapping that does not look at time, between any two definitions, or none."""
     up, down = draw(spaces), draw(spaces)
     sides = [draw(st.sampled_from([side.made, side.made, None])) for side in (up, down)]
-    ctx = PartitionContext(max(up.ctx.instant, down.ctx.instant), up.ctx.dynamic)
+    ctx = draw(st.sampled_from([up.ctx, down.ctx]))
     some = st.lists(st.sampled_from([*up.keys[:5], "absent"]), max_size=4)
     table = st.dictionaries(
         st.sampled_from([*up.keys[:5], "absent"]),
@@ -178,7 +185,8 @@ def test_what_is_read_exists_and_what_is_missing_does_not(edge: Edge) -> None:
 
 def _overlapping(made: TimePartitions, start: int, end: int) -> Iterator[int]:
     """Numbers, before the first and after the last as well, of windows that share a second."""
-    for number in range(-60, 120):
+    first, last = (made.windows.starting_before(at) for at in (start, end))
+    for number in range(first - 3, last + 3):
         low, high = made.windows.window(number)
         if low < end and start < high:
             yield number
