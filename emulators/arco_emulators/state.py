@@ -106,7 +106,7 @@ def _wait_until_free(folder: Path) -> None:
 def _is_emulator(pid: int) -> bool:
     """Whether the process is one of Google's emulators, and not another with its number."""
     told = subprocess.run(  # noqa: S603
-        ["ps", "-o", "command=", "-p", str(pid)],  # noqa: S607
+        ["ps", "-ww", "-o", "command=", "-p", str(pid)],  # noqa: S607 - whole lines
         capture_output=True,
         text=True,
         check=False,

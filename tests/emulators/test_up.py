@@ -230,7 +230,8 @@ def test_down_ends_what_a_killed_process_left_behind(up, arco_flow):
     # Readable once the process has ended, whoever reaps it and however late.
     ends = [os.pidfd_open(pid) for pid in told["pids"]]
     try:
-        assert arco_flow("down") == (0, "the emulators are down\n", "")
+        # A narrow terminal, which `ps` would cut the commands to.
+        assert arco_flow("down", COLUMNS="60") == (0, "the emulators are down\n", "")
         for end in ends:
             assert select.select([end], [], [], 30)[0], "still running"
     finally:
