@@ -298,6 +298,12 @@ async def test_a_finished_attempt_takes_the_same_end_only(outcome) -> None:
     assert await attempt.recorded(CallbackDuplicated) == [("ignored", "duplicate")]
 
 
+async def test_a_name_of_a_worker_is_short_because_the_run_s_head_holds_it() -> None:
+    attempt = await running()
+    attempt.first.name = "w" * 257
+    await refused(InvalidInput, "invalid_argument", attempt.first.heartbeat())
+
+
 async def test_a_storm_of_repeated_ends_is_one_item_of_the_inbox() -> None:
     attempt = await running()
     await attempt.first.completed()

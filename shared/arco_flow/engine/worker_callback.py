@@ -42,6 +42,8 @@ MAX_OUTPUT_BYTES = 128 * 1024
 MAX_REPORT_DEPTH = 32
 """Of lists and objects inside each other in one report: what is stored is read again by processes
 whose stack may be deeper than the one that took it."""
+MAX_WORKER_ID_CHARS = 256
+"""It stands in the head of its run, once for each attempt in flight."""
 OUTCOMES = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 
@@ -106,6 +108,8 @@ def parse_callback(verb: str, task: str, raw: bytes) -> AttemptEvent:
         raise _invalid(f"malformed {verb} callback: {error}") from error
     if data.attempt < 1 or not data.attempt_id or not data.worker_id:
         raise _invalid("attempt must be 1 or more; attemptId and workerId must not be empty")
+    if len(data.worker_id) > MAX_WORKER_ID_CHARS:
+        raise _invalid(f"workerId is longer than {MAX_WORKER_ID_CHARS} characters")
     return data
 
 
