@@ -25,6 +25,7 @@ from arco_flow.http.refusals import (
 )
 from arco_flow.http.routes import CALLBACKS, ROUTES
 from arco_flow.http.routing import RouteTable, decode_segment
+from arco_flow.worker.http1 import Closed, Malformed, Reader
 from fuzz import samples
 from fuzz.table import BAD, BAD_OR_LARGE, UNKNOWN, Decoder, bytes_of, of_text
 
@@ -63,6 +64,22 @@ def _authorization(raw: str) -> str:
 
 def _content_type(raw: str) -> None:
     require_json(Request("POST", "/", headers={"content-type": raw}, body=b"{}"))
+
+
+class _Connection:
+    """A connection that is closed after these bytes."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._rest = raw
+
+    def recv(self, size: int, /) -> bytes:
+        given, self._rest = self._rest[:size], self._rest[size:]
+        return given
+
+
+def _answer(raw: bytes) -> tuple[int, bytes]:
+    message = Reader(_Connection(raw)).read()
+    return message.status, message.body
 
 
 BORDERS = (
@@ -115,6 +132,15 @@ BORDERS = (
         parse_head,
         (b"GET /v1/runs?a=b HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue",),
         HEAD_REFUSALS,
+    ),
+    Decoder(
+        "worker_message",
+        _answer,
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+            b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n2;x=1\r\n{}\r\n0\r\n\r\n",
+        ),
+        (Malformed, Closed),
     ),
     Decoder(
         "query",

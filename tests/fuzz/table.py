@@ -29,7 +29,7 @@ class Decoder:
     name: str
     decode: Callable[[bytes], object]
     samples: tuple[bytes, ...]
-    refuses: tuple[type[ArcoError], ...] = BAD
+    refuses: tuple[type[Exception], ...] = BAD
     write: Callable[[Any], bytes] | None = None
     covers: tuple[str, ...] = ()
     json: bool = False

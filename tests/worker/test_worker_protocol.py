@@ -100,6 +100,7 @@ def test_chunked_answers_are_read():
     [
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000,
@@ -108,6 +109,13 @@ def test_chunked_answers_are_read():
 def test_what_is_no_message_is_refused(raw):
     with pytest.raises(Malformed):
         Reader(Pieces(raw, 4096)).read()
+
+
+@pytest.mark.parametrize("status", ["9" * 5_000, "20", "\u00b200", "", "OK"])
+def test_a_status_line_without_a_code_of_three_digits_is_refused(status):
+    message = Reader(Pieces(f"HTTP/1.1 {status} OK\r\n\r\n".encode("latin-1"), 4096)).read()
+    with pytest.raises(Malformed, match="is no status line"):
+        _ = message.status
 
 
 def test_a_header_can_not_smuggle_another_one():

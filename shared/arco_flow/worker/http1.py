@@ -11,6 +11,7 @@ from typing import Protocol
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
+_MAX_DIGITS = 15
 _RECV_BYTES = 64 * 1024
 
 
@@ -46,9 +47,10 @@ class Message:
     def status(self) -> int:
         """Status code of a response. Raises Malformed."""
         parts = self.start.split(" ", 2)
-        if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not parts[1].isdigit():
+        code = parts[1] if len(parts) > 1 else ""
+        if not parts[0].startswith("HTTP/1.") or len(code) != 3 or not _is_number(code):
             raise Malformed(f"'{self.start[:80]}' is no status line")
-        return int(parts[1])
+        return int(code)
 
     @property
     def method_and_path(self) -> tuple[str, str]:
@@ -146,9 +148,14 @@ def parse_head(head: bytes) -> tuple[str, dict[str, str]]:
 def body_length(headers: dict[str, str]) -> int:
     """Value of content-length, 0 without one. Raises Malformed."""
     text = headers.get("content-length", "0")
-    if not (text.isascii() and text.isdigit()) or int(text) > MAX_BODY_BYTES:
-        raise Malformed(f"content-length '{text[:40]}'")
+    if not _is_number(text) or int(text) > MAX_BODY_BYTES:
+        raise Malformed(f"content-length '{text[:40]}' is no length up to {MAX_BODY_BYTES} bytes")
     return int(text)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is a number that `int` reads: it refuses thousands of digits by an error."""
+    return len(text) <= _MAX_DIGITS and text.isascii() and text.isdigit()
 
 
 def _hex_size(line: bytes) -> int:
