@@ -21,19 +21,17 @@ USES_EMULATORS = ("emulated", "emulators")
 """Folders whose tests use Google's emulators, which start once per process of pytest. So all of
 them run in one."""
 
-pytest_plugins = ("emulated.fixtures",)
-
 
 def pytest_collection_modifyitems(items):
     """Put the tests that start processes into one group, and those of emulators into another."""
     for item in items:
         folder = item.path.relative_to(HERE).parts[0]
         kind = getattr(item, "callspec", None) and item.callspec.params.get("plane_kind")
-        if kind == "emulated":
+        if kind in ("emulated", "chaos"):
             item.add_marker(pytest.mark.xdist_group("emulators"))
         elif folder in STARTS_PROCESSES:
             item.add_marker(pytest.mark.xdist_group("processes"))
-        elif folder in USES_EMULATORS or "emulators" in item.fixturenames:
+        elif folder in USES_EMULATORS:
             item.add_marker(pytest.mark.xdist_group("emulators"))
 
 

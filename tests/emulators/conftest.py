@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from conformance.emulators import all_emulators
 from emulators.targets import Target
 
 
@@ -73,3 +74,8 @@ def target():
 @pytest.fixture
 def inbox(target):
     return target.inbox()
+
+
+@pytest.fixture(scope="session")
+def emulators():
+    return all_emulators()

@@ -60,7 +60,7 @@ def test_the_relay_command_serves_the_table_of_a_file(emulators, inbox, tmp_path
     }
     table.write_text(json.dumps([entry]))
     options = ["--port=0", f"--identity={tmp_path}", f"--subscriptions={table}"]
-    host = emulators.addresses["pubsub"]
+    host = emulators.address("pubsub").address
     with _running("relay", *options, PUBSUB_EMULATOR_HOST=host) as url:
         (shown,) = requests.get(f"{url}/admin/subscriptions", timeout=SECONDS).json()
         assert shown["name"] == name

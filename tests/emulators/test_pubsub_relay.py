@@ -24,7 +24,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def host(emulators):
-    return emulators.addresses["pubsub"]
+    return emulators.address("pubsub").address
 
 
 @pytest.fixture(scope="module")

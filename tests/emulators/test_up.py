@@ -144,7 +144,7 @@ def _fetch(url, method="GET", **_):
 
 
 def test_a_job_publishes_and_the_relay_pushes_it(emulators, monkeypatch, inbox):
-    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", emulators.addresses["pubsub"])
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", emulators.address("pubsub").address)
     topic = "projects/up/topics/ticks"
     table = [
         {
@@ -156,7 +156,7 @@ def test_a_job_publishes_and_the_relay_pushes_it(emulators, monkeypatch, inbox):
             },
         }
     ]
-    url = f"{emulators.admin['pubsub']}/admin/subscriptions"
+    url = f"{emulators.address('pubsub').admin}/admin/subscriptions"
     assert requests.put(url, json=table, timeout=SECONDS).ok
     with grpc.insecure_channel(emulators.environment["ARCO_FLOW_SCHEDULER_ENDPOINT"]) as channel:
         jobs = scheduler_v1.CloudSchedulerClient(

@@ -1,4 +1,4 @@
-"""The fixtures tell when they can not be trusted."""
+"""What the tests start tells when it can not be trusted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from arco_emulators import jars
-from emulated.fixtures import REQUIRED, require_jars, require_preconditions
+from conformance.emulators import (
+    REQUIRED,
+    require_google_emulators,
+    require_preconditions,
+    storage_url,
+)
 
 
 class _Careless(BaseHTTPRequestHandler):
@@ -39,15 +44,15 @@ def test_a_storage_that_ignores_preconditions_fails_the_suite(careless):
         require_preconditions(careless)
 
 
-def test_the_storage_emulator_honours_preconditions(storage_emulator):
-    assert storage_emulator.startswith("http://127.0.0.1:")
+def test_the_storage_emulator_honours_preconditions():
+    assert storage_url().startswith("http://127.0.0.1:"), "or it would have failed the test"
 
 
 def test_absent_jars_skip_a_test_and_fail_it_when_they_are_required(monkeypatch, tmp_path):
     monkeypatch.setenv(jars.SDK_VARIABLE, str(tmp_path))
     monkeypatch.delenv(REQUIRED, raising=False)
     with pytest.raises(pytest.skip.Exception, match="firestore emulator is not on this machine"):
-        require_jars()
+        require_google_emulators()
     monkeypatch.setenv(REQUIRED, "1")
     with pytest.raises(pytest.fail.Exception, match="gcloud components install"):
-        require_jars()
+        require_google_emulators()
