@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from arco_flow.cli.client import PlaneClient, segment
+from arco_flow.cli.client import ATTEMPTS, FIRST_PAUSE_SECONDS, PlaneClient, segment
 from arco_flow.cli.failures import PlaneRefused, PlaneUnreachable
 from arco_flow.domain.errors import InvalidInput
 
@@ -58,15 +58,28 @@ def lines(asked: list[str]) -> list[str]:
 
 
 def test_reads_are_repeated_when_the_plane_is_busy_or_drops_the_line() -> None:
+    pauses: list[float] = []
     with plane(BUSY, DROP, OK) as (url, asked):
-        assert PlaneClient(url, "t", "w").get("/runs", dict[str, Any]) == {"runs": []}
+        client = PlaneClient(url, "t", "w", pause=pauses.append)
+        assert client.get("/runs", dict[str, Any]) == {"runs": []}
         assert lines(asked) == ["GET /v1/workspaces/w/runs HTTP/1.1"] * 3
+    assert pauses == [FIRST_PAUSE_SECONDS, 2 * FIRST_PAUSE_SECONDS]
+
+
+def test_a_plane_that_stays_busy_is_given_up() -> None:
+    pauses: list[float] = []
+    with plane(*[BUSY] * ATTEMPTS) as (url, asked):
+        with pytest.raises(PlaneUnreachable, match="busy"):
+            PlaneClient(url, "t", "w", pause=pauses.append).get("/runs", dict[str, Any])
+        assert (len(asked), len(pauses)) == (ATTEMPTS, ATTEMPTS - 1)
 
 
 def test_writes_are_repeated_only_when_they_carry_their_own_identity() -> None:
+    pauses: list[float] = []
     with plane(BUSY, OK) as (url, asked):
-        PlaneClient(url, "t", "w").post("/runs", dict[str, Any], {"a": 1}, repeat=True)
-        assert len(asked) == 2
+        client = PlaneClient(url, "t", "w", pause=pauses.append)
+        client.post("/runs", dict[str, Any], {"a": 1}, repeat=True)
+        assert (len(asked), len(pauses)) == (2, 1)
     with plane(BUSY) as (url, asked):
         with pytest.raises(PlaneUnreachable, match="busy"):
             PlaneClient(url, "t", "w").post("/runs", dict[str, Any], {"a": 1})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import http.client
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
@@ -28,9 +28,19 @@ T = TypeVar("T")
 
 
 class PlaneClient:
-    """Speaks to one workspace of one plane. Not for several threads at a time."""
+    """Speaks to one workspace of one plane. Not for several threads at a time.
 
-    def __init__(self, url: str, token: str, workspace: str) -> None:
+    pause: waits for seconds before a request is repeated.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        workspace: str,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
         parts = _address(url)
         if not (token.isascii() and token.isprintable()):
             raise InvalidInput(
@@ -44,6 +54,7 @@ class PlaneClient:
         self._base = f"{parts.path.rstrip('/')}/v1/workspaces/{quote(workspace, safe='')}"
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._connection: http.client.HTTPConnection | None = None
+        self._pause = pause
 
     def get(self, path: str, kind: type[T], **query: object) -> T:
         """GET a path below the workspace; the answer as a message of this type."""
@@ -80,7 +91,7 @@ class PlaneClient:
     ) -> T:
         arguments = {name: _text(value) for name, value in query.items() if value not in ("", None)}
         target = f"{self._base}{path}" + (f"?{urlencode(arguments)}" if arguments else "")
-        pause = FIRST_PAUSE_SECONDS
+        pause_seconds = FIRST_PAUSE_SECONDS
         for attempt in range(1, ATTEMPTS + 1):
             last = attempt == ATTEMPTS or not repeat
             try:
@@ -94,8 +105,9 @@ class PlaneClient:
                     return _decoded(status, raw, kind)
                 if status != 503 or last:
                     raise _refused(status, raw)
-            time.sleep(pause)
-            pause *= 2
+            # Nothing tells a client that a server is well again: it has to ask.
+            self._pause(pause_seconds)
+            pause_seconds *= 2
         raise AssertionError("the last attempt has returned or raised")
 
     def _exchange(self, method: str, target: str, body: bytes | None) -> tuple[int, bytes]:

@@ -71,6 +71,8 @@ def _embedded(stack: contextlib.ExitStack, project: Project, *, deliver: bool) -
         except Unavailable as error:
             if error.reason != "FOLDER_IN_USE" or attempt == HELD_ATTEMPTS:
                 raise
+        # The lock may be given back, or its holder turn out to be a plane that starts and can be
+        # spoken to: no signal tells of both.
         time.sleep(HELD_PAUSE_SECONDS)
         running = _running(project)
         if running is not None:

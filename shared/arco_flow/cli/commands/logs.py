@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from arco_flow.cli.client import PlaneClient
     from arco_flow.engine.views import LogLine
 
-POLL_SECONDS = 0.25
+FIRST_PAUSE_SECONDS = 0.25
+LAST_PAUSE_SECONDS = 2.0
+"""Between looks at a run that writes nothing."""
 
 
 @click.command("logs", epilog="Example: arco-flow logs --task 'assets.orders[2026-01-01]'")
@@ -56,15 +58,19 @@ def _lines(client: PlaneClient, run_id: str, task: str, *, follow: bool) -> Iter
     from arco_flow.cli.client import segment
     from arco_flow.engine.views import LogPage
 
-    token = ""
+    token, pause = "", FIRST_PAUSE_SECONDS
     while True:
         page = client.get(f"/runs/{segment(run_id)}/logs", LogPage, task=task, pageToken=token)
         yield from page.lines
         token = page.next_page_token
         if page.complete or (not page.lines and not follow):
             return
-        if not page.lines:
-            time.sleep(POLL_SECONDS)
+        if page.lines:
+            pause = FIRST_PAUSE_SECONDS
+            continue
+        # Workers write lines to storage past the plane, which therefore has nothing to wait on.
+        time.sleep(pause)
+        pause = min(2 * pause, LAST_PAUSE_SECONDS)
 
 
 def _retried(client: PlaneClient, run_id: str) -> frozenset[str]:
