@@ -10,7 +10,7 @@ from arco_flow.engine.log_cursor import LogCursor, Reading, parse_cursor
 from arco_flow.engine.worker_callback import parse_callback
 from arco_flow.http.arguments import flag, page_size, read_query, run_states, wait_ms
 from arco_flow.http.auth import bearer_token
-from arco_flow.http.bodies import decode_body, require_json
+from arco_flow.http.bodies import decode_body, refuse_repeated_names, require_json
 from arco_flow.http.messages import Request
 from arco_flow.http.page_tokens import PageTokens
 from arco_flow.http.parsing import parse_head
@@ -104,6 +104,7 @@ BORDERS = (
         for route in ROUTES
         if route.request not in (None, Manifest) and route not in CALLBACKS
     ),
+    Decoder("distinct_names", refuse_repeated_names, (b'{"a":1,"b":{"a":2}}',), json=True),
     Decoder(
         "log_cursor",
         of_text(parse_cursor),

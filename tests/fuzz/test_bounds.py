@@ -31,9 +31,9 @@ def seconds(decoder: Decoder, raw: bytes) -> float:
     return time.process_time() - started
 
 
-def is_slow(decoder: Decoder, make: Callable[[int], bytes]) -> bool:
+def is_slow(decoder: Decoder, make: Callable[[int], bytes], size: int = SMALL) -> bool:
     """Whether work grows much faster than input; what seems to is measured again."""
-    small, large = make(SMALL), make(LARGE)
+    small, large = make(size), make(size * TIMES)
     best = seconds(decoder, large)
     return best > GROWTH * LEAST_SECONDS and all(
         min(best, seconds(decoder, large)) > GROWTH * seconds(decoder, small) for _ in range(3)
@@ -45,6 +45,14 @@ def test_work_grows_as_the_input_does(name: str) -> None:
     decoder = BY_NAME[name]
     slow = [what for what, make in inflations(decoder) if is_slow(decoder, make)]
     assert slow == []
+
+
+def test_a_name_that_occurs_twice_is_found_among_many_in_the_time_that_reading_takes() -> None:
+    def last_name_twice(size: int) -> bytes:
+        names = [f"name_{number}" for number in range(size // 15)]
+        return b"{" + ",".join(f'"{n}":"b"' for n in (*names, names[-1])).encode() + b"}"
+
+    assert not is_slow(BY_NAME["distinct_names"], last_name_twice, 20_000)
 
 
 @pytest.mark.parametrize("name", BY_NAME)
