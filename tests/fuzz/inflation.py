@@ -24,6 +24,7 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "words": lambda size: "a " * (size // 2),
     "parts": lambda size: "a." * (size // 2),
     "percents": lambda size: "%41" * (size // 3),
+    "spaces inside": lambda size: "filter=x" + " " * size + "x",
     "directives": lambda size: "%Y-" * (size // 3),
 }
 BYTES: dict[str, Callable[[int], bytes]] = {

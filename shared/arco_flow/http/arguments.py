@@ -94,10 +94,9 @@ def wait_ms(query: Mapping[str, str]) -> int:
 
 def run_states(query: Mapping[str, str]) -> tuple[str, ...]:
     """The states of `filter`: `state = FAILED OR state = RUNNING` (a subset of AIP-160)."""
-    text = query.get("filter", "").strip()
-    if not text:
-        return ()
-    return tuple(dict.fromkeys(_state(term.strip()) for term in re.split(r"\s+OR\s+", text)))
+    # By words, not by a pattern: one that begins with any number of spaces tries every start.
+    text = " ".join(query.get("filter", "").split())
+    return tuple(dict.fromkeys(map(_state, text.split(" OR ")))) if text else ()
 
 
 def _state(term: str) -> str:
