@@ -22,6 +22,7 @@ from arco_flow.domain.events import (
     event_type,
     to_cloud_event,
 )
+from arco_flow.domain.stamps import EARLIEST_MS, LATEST_MS
 
 PLAIN = st.dictionaries(st.text(max_size=8), st.integers(-5, 5) | st.text(max_size=8), max_size=3)
 BY_TYPE: dict[object, st.SearchStrategy] = {
@@ -91,6 +92,23 @@ def test_the_cloud_event_has_what_the_specification_requires() -> None:
     assert {"id", "source", "specversion", "type"} <= shown.keys()
     assert shown["time"] == "2023-11-14T22:13:20.123Z"
     assert shown["data"] == {"task": "t", "attempt": 1, "attemptId": "att", "workerId": "w"}
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "shown"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (-1, "1969-12-31T23:59:59.999Z"),
+        (LATEST_MS, "9999-12-31T23:59:59.999Z"),
+        (LATEST_MS + 1, "9999-12-31T23:59:59.999Z"),
+        (10**30, "9999-12-31T23:59:59.999Z"),
+        (EARLIEST_MS, "0001-01-01T00:00:00.000Z"),
+        (-(10**30), "0001-01-01T00:00:00.000Z"),
+    ],
+)
+def test_an_event_of_a_year_that_no_text_can_say_is_shown_in_the_nearest(time_ms, shown) -> None:
+    event = Event("e", time_ms, "s", TaskStarted("t", 1, "att", "w"), "a")
+    assert to_cloud_event(event, "arco-flow/acme/main")["time"] == shown
 
 
 def test_a_segment_comes_back_with_order_and_dispositions() -> None:

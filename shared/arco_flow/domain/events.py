@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from arco_flow.domain.errors import InvalidInput
+from arco_flow.domain.stamps import rfc3339
 
 SCHEMA_VERSION = 1
 
@@ -325,18 +326,15 @@ def _decode_payload(raw: bytes) -> EventPayload:
 
 def to_cloud_event(event: Event, source: str) -> dict[str, Any]:
     """The CloudEvents 1.0 form of an event, as APIs and ledgers show it."""
-    from datetime import UTC, datetime
-
     shown = msgspec.to_builtins(event.data)
     if isinstance(event.data, UnknownEvent):
         shown = event.data.data
-    stamp = datetime.fromtimestamp(event.time_ms / 1000, UTC).isoformat(timespec="milliseconds")
     return {
         "specversion": "1.0",
         "id": event.id,
         "source": source,
         "type": event_type(event.data),
-        "time": stamp.replace("+00:00", "Z"),
+        "time": rfc3339(event.time_ms),
         "subject": event.subject,
         "idempotencykey": event.id,
         "correlation": event.correlation,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import msgspec
 
@@ -12,23 +11,14 @@ from arco_flow.domain.events import TaskFinished, TaskHeartbeat, TaskStateChange
 from arco_flow.domain.ids import Scope, attempt_id_of, dispatch_id_of, task_key_of
 from arco_flow.domain.plan import PlanIndex
 from arco_flow.domain.run import Live, Run
+from arco_flow.domain.stamps import rfc3339
 from arco_flow.domain.task import TaskState
 from arco_flow.engine.views import FailedAttempt, PlannedTask, PlanView, RunView, TaskView
 
 
 def stamp(time_ms: int) -> str:
     """RFC 3339 UTC with milliseconds; "" for 0."""
-    if not time_ms:
-        return ""
-    return f"{_second(time_ms // 1000)}.{time_ms % 1000:03d}Z"
-
-
-@lru_cache(maxsize=64)
-def _second(time_s: int) -> str:
-    """Every answer to a worker tells the time; most of a second's are told in that second."""
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(time_s, UTC).isoformat()[:19]
+    return rfc3339(time_ms) if time_ms else ""
 
 
 def plan_view(plan: PlanIndex, left_out: Sequence[str] = ()) -> PlanView:
