@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 
 from arco_flow.domain.decision import DERIVED, Decision, Entry, Segment, decode_segment
 from arco_flow.domain.events import Event, PlanCreated, RunRequested, RunTriggered
-from arco_flow.domain.ids import Entity
+from arco_flow.domain.ids import Entity, Scope
 from arco_flow.domain.plan import PlanIndex
 from arco_flow.domain.run import Run, decode_run
 from arco_flow.domain.run_decide import decide_run, new_run, open_run
-from arco_flow.engine.context import Settings
+from arco_flow.engine.context import Engine, Settings
 from arco_flow.engine.objects import load_plan
 from arco_flow.engine.views import RunSpec
+from arco_flow.ports.objects import Objects
 from arco_flow.ports.store import Head
 from arco_flow.simulation.violation import ViolatedError
 from arco_flow.simulation.world import RIVAL, SCOPE, Answer, Sent, World
@@ -83,35 +85,52 @@ class History:
 
 
 def read_history(world: World, commits: dict[tuple[str, int], int]) -> History:
-    """Read everything, without faults."""
-    store, peek = world.store, world.peek
-    heads: dict[str, Head] = {}
-    for scope in (SCOPE, RIVAL):
-        prefix = f"{scope.tenant}:{scope.workspace}:"
-        for listed in peek(store.list_heads(prefix, limit=100_000)):
-            head = peek(store.load(listed.entity))
-            if head is not None:
-                heads[head.entity] = head
-    raw = {name: peek(store.segments(name, limit=100_000)) for name in heads}
-    names = sorted({*heads, *peek(store.overdue(1 << 60, 100_000))})
-    keys = [meta.key for meta in world.objects.list("", limit=1_000_000)]
-    stored = {key: world.objects.get(key) for key in keys}
-    history = History(
-        heads=heads,
-        ledgers={name: [decode_segment(body) for body in bodies] for name, bodies in raw.items()},
-        segment_bytes={name: [len(body) for body in bodies] for name, bodies in raw.items()},
-        inboxes={
-            name: [item.event_id for item in peek(store.inbox(name, 10_000))] for name in names
-        },
-        rows={name: peek(store.rows(name, limit=100_000)) for name in heads},
-        objects={key: found.data for key, found in stored.items() if found is not None},
-        plans=_read_plans(world, heads),
+    """Read everything of a simulated world, without faults."""
+    engine, peek = world.fleet.fresh_engine(), world.peek
+    stored = read_stored(engine, world.objects, (SCOPE, RIVAL), peek)
+    names = sorted({*stored.heads, *peek(world.store.overdue(1 << 60, 100_000))})
+    history = replace(
+        stored,
+        inboxes=_inboxes(engine, names, peek),
         answers=world.answers,
         sent=world.sent,
         settings=world.shape.settings,
         commits=commits,
     )
     return replay_runs(history)
+
+
+def read_stored(
+    engine: Engine, objects: Objects, scopes: Sequence[Scope], peek: Callable[[Any], Any]
+) -> History:
+    """What is stored of these scopes, on any plane; what callers were told is left empty.
+
+    peek: runs a coroutine to its end and answers its result.
+    """
+    store = engine.store
+    heads: dict[str, Head] = {}
+    for scope in scopes:
+        prefix = f"{scope.tenant}:{scope.workspace}:"
+        for listed in peek(store.list_heads(prefix, limit=100_000)):
+            head = peek(store.load(listed.entity))
+            if head is not None:
+                heads[head.entity] = head
+    raw = {name: peek(store.segments(name, limit=100_000)) for name in heads}
+    keys = [m.key for scope in scopes for m in objects.list(scope.prefix, limit=1_000_000)]
+    found = {key: objects.get(key) for key in keys}
+    return History(
+        heads=heads,
+        ledgers={name: [decode_segment(body) for body in bodies] for name, bodies in raw.items()},
+        segment_bytes={name: [len(body) for body in bodies] for name, bodies in raw.items()},
+        inboxes=_inboxes(engine, heads, peek),
+        rows={name: peek(store.rows(name, limit=100_000)) for name in heads},
+        objects={key: stored.data for key, stored in found.items() if stored is not None},
+        plans=_read_plans(engine, heads, peek),
+        answers=[],
+        sent=[],
+        settings=engine.settings,
+        commits={},
+    )
 
 
 def replay_runs(history: History) -> History:
@@ -121,14 +140,23 @@ def replay_runs(history: History) -> History:
     return history
 
 
-def _read_plans(world: World, heads: dict[str, Head]) -> dict[str, PlanIndex]:
-    engine = world.fleet.fresh_engine()
+def _inboxes(
+    engine: Engine, names: Iterable[str], peek: Callable[[Any], Any]
+) -> dict[str, list[str]]:
+    return {
+        name: [item.event_id for item in peek(engine.store.inbox(name, 10_000))] for name in names
+    }
+
+
+def _read_plans(
+    engine: Engine, heads: dict[str, Head], peek: Callable[[Any], Any]
+) -> dict[str, PlanIndex]:
     plans = {}
     for name, head in heads.items():
         entity = Entity.parse(name)
         if entity.kind == "run":
             plan_id = decode_run(head.state).plan_id
-            plans[plan_id] = world.peek(load_plan(engine, entity.scope, plan_id))
+            plans[plan_id] = peek(load_plan(engine, entity.scope, plan_id))
     return plans
 
 
