@@ -395,15 +395,20 @@ def test_our_own_defects_tell_nothing_and_are_logged(
     assert caplog.records[0].exc_info is not None
 
 
-def test_what_a_caller_sends_can_not_write_lines_of_our_log(
+def test_an_error_whose_text_was_sent_can_not_write_lines_of_our_log(
     plane: Plane, caplog: pytest.LogCaptureFixture
 ) -> None:
+    class Refusing:
+        async def authenticate(self, request: Request) -> Any:
+            raise errors.Forbidden(request.query)
+
+    refusing = App(plane.engine, Refusing())
     with caplog.at_level(logging.INFO, "arco_flow.http"):
-        plane.ask("GET", f"{BASE}/runs?a%0aERROR%20forged%1b[2Jx%e2%80%ae=1")
-        api_error(errors.InvalidInput("x" * 100_000))
-    first, second = (record.getMessage() for record in caplog.records)
+        for sent in ("a\nERROR forged\x1b[2Jx\u202e", "x" * 5_000):
+            asyncio.run(refusing.handle(Request("GET", f"{BASE}/runs", sent)))
+    first, second = caplog.messages
     assert first.isprintable()
-    assert "a\\nERROR forged\\x1b[2Jx\\u202e" in first
+    assert first.endswith("PERMISSION_DENIED: a\\nERROR forged\\x1b[2Jx\\u202e")
     assert len(second) < 4096
 
 

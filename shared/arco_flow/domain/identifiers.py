@@ -35,7 +35,7 @@ _GROUP: Final = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*")
 _EMAIL: Final = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _TAG_PART: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{MAX_TAG_PART_CHARS}}}")
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_TRACEPARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _SHOWN_CHARS: Final = 80
 
 
@@ -125,9 +125,12 @@ def validate_actor(actor: str) -> str:
     return _printable("actor", actor, MAX_ACTOR_CHARS, "sensor:new_files")
 
 
-def is_traceparent(text: str) -> bool:
-    """Whether this names a trace as the W3C's `traceparent` does, and holds nothing else."""
-    return _TRACEPARENT.fullmatch(text) is not None
+def parse_traceparent(text: str) -> tuple[str, str] | None:
+    """Trace and span of a `traceparent` of the W3C; None for all that is none: zeros, too."""
+    found = _TRACEPARENT.fullmatch(text)
+    if found is None or not found[1].strip("0") or not found[2].strip("0"):
+        return None
+    return found[1], found[2]
 
 
 def validate_labels(labels: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from arco_flow.engine.context import Engine
 from arco_flow.engine.mailbox import fold, record
 from arco_flow.engine.query import get_run
 from arco_flow.engine.views import RunView
+from arco_flow.ports.log_context import label_logs
 
 
 async def cancel_run(
@@ -23,6 +24,7 @@ async def cancel_run(
     head = await engine.store.load(str(entity)) if ":" not in run_id else None
     if head is None:
         raise NotFound(f"no run '{run_id}'", fix="arco-flow runs", reason="RUN_NOT_FOUND")
+    label_logs(scope, run=run_id)
     if RunState(head.status).is_terminal:
         raise Conflict(
             f"run {run_id} is {head.status} already; it can not be cancelled",

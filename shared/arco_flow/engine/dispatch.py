@@ -7,6 +7,7 @@ from arco_flow.domain.ids import Entity
 from arco_flow.engine.context import Engine
 from arco_flow.engine.machines import MACHINES
 from arco_flow.engine.mailbox import Folded, fold, wake
+from arco_flow.ports.log_context import label_entity
 
 
 async def dispatch_task(engine: Engine, body: bytes) -> Folded:
@@ -23,7 +24,9 @@ async def dispatch_task(engine: Engine, body: bytes) -> Folded:
 
 async def dispatch(engine: Engine, entity: str) -> Folded:
     """Fold one entity by its id. A lost race has re-woken it and is no error."""
+    target = Entity.parse(entity)
+    label_entity(target)
     if entity in engine.memory.folding:
-        await wake(engine, Entity.parse(entity))
+        await wake(engine, target)
         return Folded.CONTENDED
-    return await fold(engine, Entity.parse(entity))
+    return await fold(engine, target)

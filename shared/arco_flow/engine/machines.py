@@ -24,6 +24,7 @@ from arco_flow.domain.run import Run, encode_run
 from arco_flow.domain.run_decide import ORDER_VERSION, decide_run
 from arco_flow.engine.context import Engine
 from arco_flow.engine.objects import load_plan, load_run
+from arco_flow.ports.log_context import follow_trace
 from arco_flow.ports.store import Head
 
 
@@ -82,7 +83,9 @@ class RunMachine(Machine):
         del events
         if head is None:
             raise NotFound(f"no run '{entity.name}'")
-        return load_run(engine, head)
+        run = load_run(engine, head)
+        follow_trace(run.run_id, run.traceparent)
+        return run
 
     async def decide(
         self, engine: Engine, entity: Entity, state: Any, events: Sequence[Event], now_ms: int

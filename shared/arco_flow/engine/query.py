@@ -28,6 +28,7 @@ from arco_flow.engine.views import (
     RunPage,
     RunView,
 )
+from arco_flow.ports.log_context import label_logs
 from arco_flow.ports.store import Head
 
 
@@ -122,6 +123,7 @@ async def require_task(engine: Engine, scope: Scope, run_id: str, task: str) -> 
             fix=f"its tasks: arco-flow status {run_id}",
             reason="TASK_NOT_FOUND",
         )
+    label_logs(task=task)
 
 
 async def list_attempts(engine: Engine, scope: Scope, run_id: str, task: str) -> list[AttemptView]:
@@ -176,6 +178,7 @@ async def find_run(engine: Engine, scope: Scope, run_id: str) -> tuple[Head, Run
     head = await engine.store.load(str(run_entity(scope, run_id)))
     if head is None:
         raise NotFound(f"no run '{run_id}'", fix="arco-flow runs", reason="RUN_NOT_FOUND")
+    label_logs(run=run_id)
     return head, load_run(engine, head)
 
 

@@ -23,7 +23,7 @@ from arco_flow.domain.events import (
     RunTriggered,
 )
 from arco_flow.domain.identifiers import (
-    is_traceparent,
+    parse_traceparent,
     validate_actor,
     validate_labels,
     validate_run_key,
@@ -55,6 +55,7 @@ from arco_flow.engine.partitions import dynamic_keys, dynamic_names
 from arco_flow.engine.present import plan_view, stamp
 from arco_flow.engine.submit_effects import submit_effects
 from arco_flow.engine.views import PlanView, RunAccepted, RunSpec
+from arco_flow.ports.log_context import follow_trace, label_logs
 from arco_flow.ports.store import Commit, Head
 
 RUN_KEYS = "run_keys"
@@ -93,12 +94,14 @@ async def request_run(
     run_key = spec.run_key or f"manual:{engine.clock.new_id()}"
     digest = request_fingerprint(spec)
     run_id = run_id_of(engine.tenant_secret, scope, run_key)
+    label_logs(scope, run=run_id)
+    follow_trace(run_id, traceparent)
     reserved = await _reservation(engine, scope, run_key)
     if reserved is not None:
         return await _existing(engine, scope, reserved, digest, actor)
     plan, left_out = await _plan(engine, scope, spec)
     seed = await _seed(engine, spec, plan, run_key=run_key, run_id=run_id, actor=actor)
-    if is_traceparent(traceparent):
+    if parse_traceparent(traceparent):
         seed = msgspec.structs.replace(seed, traceparent=traceparent)
     try:
         run = await _open(engine, scope, seed, plan, spec, digest)

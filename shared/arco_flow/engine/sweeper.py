@@ -6,6 +6,8 @@ that a queue lost. What it does is what the happy path would have done, by the s
 
 from __future__ import annotations
 
+import logging
+
 import msgspec
 
 from arco_flow.domain.errors import ArcoError
@@ -14,12 +16,14 @@ from arco_flow.domain.ids import Entity, queue_task_name
 from arco_flow.domain.leadership import Leadership, leadership_entity
 from arco_flow.engine.context import Engine
 from arco_flow.engine.mailbox import fold, pay_debts, record
+from arco_flow.ports.log_context import label_entity, log_part
 from arco_flow.ports.store import Lease
 
 LEASE = "sweeper"
 LEASE_MS = 15_000
 SWEEP_LIMIT = 500
 """Entities per sweep; the next one goes on, a minute or less later."""
+_log = logging.getLogger("arco_flow.engine")
 _EVER_MS = 253_402_300_799_000
 """9999-12-31T23:59:59Z: the latest time that Firestore takes in a query."""
 
@@ -44,10 +48,12 @@ async def _sweep_under(engine: Engine, lease: Lease) -> int:
     failed: ArcoError | None = None
     held: Lease | None = lease
     for name in overdue:
-        try:
-            await _repair(engine, name, lease)
-        except ArcoError as error:
-            failed = failed or error
+        with log_part():
+            try:
+                await _repair(engine, name, lease)
+            except ArcoError as error:
+                _log.warning("it could not be swept: %s", error.reason, exc_info=error)
+                failed = failed or error
         held = await _renewed(engine, lease)
         if held is None:
             break
@@ -65,6 +71,7 @@ async def _repair(engine: Engine, name: str, lease: Lease) -> None:
     still until another one took over commits nothing.
     """
     entity = Entity.parse(name)
+    label_entity(entity)
     await pay_debts(engine, entity)
     await fold(engine, entity, sweeping=True, fence=(lease.name, lease.token))
 

@@ -33,6 +33,7 @@ from arco_flow.engine.context import Engine
 from arco_flow.engine.mailbox import post_and_wake, record
 from arco_flow.engine.objects import load_plan, load_run
 from arco_flow.engine.present import stamp
+from arco_flow.ports.log_context import follow_trace, label_logs
 from arco_flow.ports.store import Posted
 
 MAX_REPORT_BYTES = 512 * 1024
@@ -60,9 +61,10 @@ async def record_callback(
     if claims.task_id != task_id:
         raise Forbidden("the token is of another task", details={"error": "wrong_task"})
     run_id, task = parse_callback_task_id(task_id)
+    scope = Scope(claims.tenant, claims.workspace)
+    label_logs(scope, run=run_id, task=task)
     data = parse_callback(verb, task, raw_body)
     _check_claims(claims, data)
-    scope = Scope(claims.tenant, claims.workspace)
     entity = run_entity(scope, run_id)
     verdict = await _judge(engine, entity, data)
     now_ms = await engine.store.now_ms()
@@ -183,6 +185,7 @@ async def _load(engine: Engine, entity: Entity) -> tuple[Run, PlanIndex]:
     if head is None:
         raise NotFound(f"no run '{entity.name}'", details={"error": "task_not_found"})
     run = load_run(engine, head)
+    follow_trace(run.run_id, run.traceparent)
     return run, await load_plan(engine, entity.scope, run.plan_id)
 
 

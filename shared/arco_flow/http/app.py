@@ -22,8 +22,10 @@ from arco_flow.http.messages import Request, Response
 from arco_flow.http.outcomes import api_error, callback_error
 from arco_flow.http.page_tokens import PageTokens
 from arco_flow.http.refusals import HeadersTooLarge, PathTooLong, too_large
+from arco_flow.http.request_log import RequestLine
 from arco_flow.http.routes import ROUTES
 from arco_flow.http.routing import PERMISSION_OF, Call, Policy, Route, RouteTable
+from arco_flow.ports.log_context import label_logs
 
 MAX_TARGET_CHARS: Final = 8 * 1024
 MAX_HEADERS: Final = 64
@@ -60,17 +62,20 @@ class App:
 
     async def handle(self, request: Request) -> Response:
         """The answer; errors are answered too, and none is raised."""
+        line = RequestLine(request.method)
         route: Route | None = None
         try:
             self._check(request)
             route, params = self._table.find(request.method, request.path)
-            answer = await self._call(route, params, request)
-            if isinstance(answer, Response):
-                return _finished(answer)
-            return Response(200, msgspec.json.encode(answer), headers=_ALWAYS)
+            line.route = route.path
+            told = await self._call(route, params, request)
+            answer = _answered(told)
         except Exception as error:  # the border: whatever happened, the caller gets an answer
+            line.error = error
             attempt = route is not None and route.policy is Policy.ATTEMPT
-            return _finished(callback_error(error) if attempt else api_error(error))
+            answer = callback_error(error) if attempt else api_error(error)
+        line.write(answer.status)
+        return replace(answer, headers=answer.headers + _ALWAYS)
 
     @property
     def least_body_bytes(self) -> int:
@@ -133,6 +138,7 @@ class App:
             bearer_token(request)
             return None
         identity = await self._authenticator.authenticate(request)
+        label_logs(identity.scope)
         # A workspace of somebody else and one that is nowhere are answered alike.
         if params["workspace"] != identity.scope.workspace:
             raise NotFound(
@@ -152,10 +158,10 @@ def hosts_for(bound_to: str) -> frozenset[str] | None:
     return LOCAL_HOSTS if bound_to in ("localhost", "127.0.0.1", "::1") else None
 
 
+def _answered(told: object) -> Response:
+    return told if isinstance(told, Response) else Response(200, msgspec.json.encode(told))
+
+
 def live_answer() -> Response:
     """What GET /health/live answers, without a plane."""
     return Response(200, msgspec.json.encode(Health(status="live")), headers=_ALWAYS)
-
-
-def _finished(response: Response) -> Response:
-    return replace(response, headers=response.headers + _ALWAYS)

@@ -50,7 +50,7 @@ async def read_request(scope: Message, receive: Receive, limit: int) -> Request:
     """A request, read whole. Raises TooLarge over `limit` bytes, without reading on."""
     body = await _body(receive, limit)
     query = scope["query_string"].decode("latin-1")
-    return Request(scope["method"], path_of(scope), query, _headers(scope["headers"]), body)
+    return Request(scope["method"], path_of(scope), query, headers_of(scope), body)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
@@ -72,9 +72,10 @@ async def _body(receive: Receive, limit: int) -> bytes:
             return bytes(parts)
 
 
-def _headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
+def headers_of(scope: Message) -> dict[str, str]:
+    """The headers of a request by lower-case name."""
     found: dict[str, str] = {}
-    for raw_name, raw_value in pairs:
+    for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found

@@ -9,9 +9,8 @@ neither blocks the queue nor is lost.
 from __future__ import annotations
 
 import base64
-import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import msgspec
@@ -26,9 +25,10 @@ from arco_flow.domain.errors import (
     Unavailable,
 )
 from arco_flow.http.auth import bearer_token
-from arco_flow.http.messages import Request, Response
-from arco_flow.http.outcomes import api_error, log_error, outcome_of
+from arco_flow.http.messages import LIVE_PATH, Request, Response
+from arco_flow.http.outcomes import api_error
 from arco_flow.http.refusals import MethodNotAllowed
+from arco_flow.http.request_log import RequestLine
 
 MAX_DELIVERY_BYTES: Final = 14 * 1024 * 1024
 """A message of 10 MB, which is the longest, as base64 in its push envelope, with its attributes; a
@@ -115,20 +115,26 @@ class DeliveryEndpoint:
 
     async def handle(self, request: Request) -> Response:
         """The answer; errors are answered too, and none is raised."""
+        line = RequestLine(request.method)
         try:
-            if request.path == "/health/live" and request.method in ("GET", "HEAD"):
-                return _done("live")
-            work = self._work_of(request)
-            await self._admit(request)
+            answer = await self._answer(request, line)
         except Exception as error:  # the border: whatever happened, the platform gets an answer
-            return api_error(error)
-        return await self._deliver(work, request.body)
+            line.error = error
+            answer = api_error(error)
+        line.write(answer.status)
+        return answer
 
-    def _work_of(self, request: Request) -> Work:
-        work = self._works.get(request.path or "/")
+    async def _answer(self, request: Request, line: RequestLine) -> Response:
+        path = request.path or "/"
+        if path == LIVE_PATH and request.method in ("GET", "HEAD"):
+            line.route = path
+            return _done("live")
+        work = self._works.get(path)
         if work is None:
             raise NotFound("this function does not have that path")
-        return work
+        line.route = path
+        await self._admit(request)
+        return await self._deliver(work, request.body, line)
 
     async def _admit(self, request: Request) -> None:
         if request.method != "POST":
@@ -140,25 +146,22 @@ class DeliveryEndpoint:
         if len(request.body) > MAX_DELIVERY_BYTES:
             raise TooLarge(f"the delivery is longer than {MAX_DELIVERY_BYTES} bytes")
 
-    async def _deliver(self, work: Work, body: bytes) -> Response:
+    async def _deliver(self, work: Work, body: bytes, line: RequestLine) -> Response:
         payload = _Payload(body, {})
         try:
-            try:
-                if self._is_push:
-                    payload = _unwrapped(body)
-                await work(payload.body)
-            except (Unauthenticated, Forbidden):
-                raise
-            except Rejected as error:
-                await self._put_aside(payload, error)
-                return _done("put aside", error.reason)
-        except Exception as error:
-            return api_error(error)
+            if self._is_push:
+                payload = _unwrapped(body)
+            await work(payload.body)
+        except (Unauthenticated, Forbidden):
+            raise
+        except Rejected as error:
+            await self._put_aside(payload, error)
+            line.error = error
+            return _done("put aside", error.reason)
         return _done("done")
 
     async def _put_aside(self, payload: _Payload, error: Rejected) -> None:
         """Keep what can never succeed. Raises Unavailable: then it is delivered again."""
-        log_error(error, replace(outcome_of(error), level=logging.WARNING))
         try:
             await self._bury(_dead_letter(self._function, payload, error))
         except Rejected as refusal:

@@ -14,7 +14,6 @@ from arco_flow.domain.errors import ArcoError, Unavailable
 from arco_flow.engine.context import Engine
 from arco_flow.http.routing import Call
 
-LIVE_PATH: Final = "/health/live"
 READY_SECONDS: Final = 5.0
 """How long one look at the store is believed: probes come from several sides."""
 

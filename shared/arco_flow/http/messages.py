@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 JSON_TYPE: Final = "application/json"
+LIVE_PATH: Final = "/health/live"
+READY_PATH: Final = "/health/ready"
 
 
 @dataclass(frozen=True, slots=True)

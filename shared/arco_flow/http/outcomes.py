@@ -23,9 +23,6 @@ from arco_flow.http.messages import Response
 ERROR_DOMAIN: Final = "flow.arco.dev"
 """`domain` of our ErrorInfo: with `reason` it names an error for programs."""
 RETRY_AFTER_SECONDS: Final = 1
-MAX_LOGGED_CHARS: Final = 2_000
-
-_log = logging.getLogger("arco_flow.http")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +47,9 @@ OUTCOMES: Final[Mapping[type[Exception], Outcome]] = {
     errors.TooLarge: Outcome(413, "INVALID_ARGUMENT", False, logging.INFO),
     errors.Rejected: Outcome(400, "INVALID_ARGUMENT", False, logging.INFO),
     # The loser of a race was not applied, and the winner is done: the same call may pass now.
-    errors.Contended: Outcome(503, "UNAVAILABLE", True, logging.INFO),
+    errors.Contended: Outcome(503, "UNAVAILABLE", True, logging.WARNING),
     errors.OutcomeUnknown: Outcome(503, "UNAVAILABLE", True, logging.ERROR),
-    errors.Unavailable: Outcome(503, "UNAVAILABLE", True, logging.WARNING),
+    errors.Unavailable: Outcome(503, "UNAVAILABLE", True, logging.ERROR),
     errors.ArcoError: _INTERNAL,
     refusals.MethodNotAllowed: Outcome(405, "UNIMPLEMENTED", False, logging.INFO),
     refusals.RequestTimedOut: Outcome(408, "DEADLINE_EXCEEDED", False, logging.INFO),
@@ -79,7 +76,6 @@ def outcome_of(error: BaseException) -> Outcome:
 def api_error(error: Exception) -> Response:
     """The answer of an API route: google.rpc.Status with one ErrorInfo."""
     outcome = outcome_of(error)
-    log_error(error, outcome)
     status = {
         "code": outcome.status,
         "status": _code_word(error, outcome),
@@ -94,42 +90,22 @@ def api_error(error: Exception) -> Response:
 def callback_error(error: Exception) -> Response:
     """The answer of a worker callback: CallbackErrorPayload, its fields out of the details."""
     outcome = outcome_of(error)
-    log_error(error, outcome)
     fields = _payload_fields(error)
     payload = CallbackErrorPayload(
-        error=str(fields.pop("error", "") or _reason(error, outcome).lower()),
+        error=str(fields.pop("error", "") or reason_of(error).lower()),
         message=_message(error, outcome),
         **fields,
     )
     return Response(outcome.status, msgspec.json.encode(payload), headers=_headers(error, outcome))
 
 
-def log_error(error: Exception, outcome: Outcome) -> None:
-    """One line per refused request; a stack only for what is our defect."""
-    text = error.message if isinstance(error, errors.ArcoError) else str(error)
-    stack = error if outcome is _INTERNAL else None
-    _log.log(
-        outcome.level,
-        "%s %s: %s",
-        outcome.status,
-        _reason(error, outcome),
-        _one_line(text),
-        exc_info=stack,
-    )
-
-
-def _one_line(text: str) -> str:
-    """Text that may hold a caller's own, made safe for a log: no line breaks, no escapes."""
-    cut = text[:MAX_LOGGED_CHARS]
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
-
-
-def _reason(error: Exception, outcome: Outcome) -> str:
-    return error.reason if isinstance(error, errors.ArcoError) else outcome.code
+def reason_of(error: Exception) -> str:
+    """The word for programs that says why."""
+    return error.reason if isinstance(error, errors.ArcoError) else outcome_of(error).code
 
 
 def _code_word(error: Exception, outcome: Outcome) -> str:
-    exists = _reason(error, outcome) in ALREADY_EXISTS_REASONS
+    exists = reason_of(error) in ALREADY_EXISTS_REASONS
     return "ALREADY_EXISTS" if exists else outcome.code
 
 
@@ -146,7 +122,7 @@ def _details(error: Exception, outcome: Outcome) -> list[dict[str, Any]]:
     hidden = outcome is _INTERNAL or outcome.status == 401
     info = {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-        "reason": outcome.code if hidden else _reason(error, outcome)[:63],
+        "reason": outcome.code if hidden else reason_of(error)[:63],
         "domain": ERROR_DOMAIN,
         "metadata": {} if hidden else _metadata(error),
     }

@@ -14,6 +14,7 @@ from arco_flow.domain.manifest import MAX_MANIFEST_BYTES, Manifest
 from arco_flow.engine import views
 from arco_flow.http import api_assets, api_deployments, api_runs, callbacks, health, openapi
 from arco_flow.http.arguments import PAGE, WAIT
+from arco_flow.http.messages import LIVE_PATH, READY_PATH
 from arco_flow.http.routing import (
     CALLBACK_BODY_BYTES,
     WORKSPACE_PREFIX,
@@ -200,12 +201,8 @@ CALLBACKS: Final = (
 )
 
 SERVICE: Final = (
-    Route(
-        "GET", health.LIVE_PATH, health.live, Policy.PUBLIC, "The process answers", (health.Health,)
-    ),
-    Route(
-        "GET", "/health/ready", health.ready, Policy.PUBLIC, "The plane serves", (health.Health,)
-    ),
+    Route("GET", LIVE_PATH, health.live, Policy.PUBLIC, "The process answers", (health.Health,)),
+    Route("GET", READY_PATH, health.ready, Policy.PUBLIC, "The plane serves", (health.Health,)),
     Route("GET", "/v1/openapi.json", openapi.get_openapi, Policy.PUBLIC, "This description"),
 )
 

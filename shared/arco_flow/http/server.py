@@ -22,6 +22,7 @@ from arco_flow.http.messages import Request, Response
 from arco_flow.http.outcomes import api_error
 from arco_flow.http.parsing import HEAD_END, MAX_HEAD_BYTES, Head, parse_head
 from arco_flow.http.refusals import HeadersTooLarge, RequestTimedOut, too_large
+from arco_flow.http.request_log import RequestLine
 
 _PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -286,7 +287,10 @@ class _Connection(asyncio.BufferedProtocol):
         self._buffer.clear()
         self._head = None
         self._draining = self._discarding = True
-        self._write(api_error(error), keep_alive=False)
+        answer, line = api_error(error), RequestLine()
+        line.error = error
+        line.write(answer.status)
+        self._write(answer, keep_alive=False)
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
         self.deadline = self._loop.time() + self._server.limits.linger_seconds

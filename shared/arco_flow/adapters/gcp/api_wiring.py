@@ -9,8 +9,7 @@ from arco_flow.domain.errors import Forbidden
 from arco_flow.domain.ids import Scope
 from arco_flow.http.app import App, live_answer
 from arco_flow.http.auth import Identity, Permission, bearer_token
-from arco_flow.http.health import LIVE_PATH
-from arco_flow.http.messages import Request, Response
+from arco_flow.http.messages import LIVE_PATH, Request, Response
 from arco_flow.http.routes import CALLBACKS, ROUTES, SERVICE
 from arco_flow.http.routing import RouteTable
 

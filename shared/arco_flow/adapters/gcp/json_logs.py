@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextvars
 import json
 import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+
+from arco_flow.domain.identifiers import parse_traceparent
+from arco_flow.ports.log_context import current_log_context
 
 MAX_MESSAGE_CHARS: Final = 8 * 1024
 """Of a longer message beginning and end are kept, with a mark between them: the end of a stack
@@ -25,39 +25,14 @@ _SEVERITIES: Final = {
     logging.ERROR: "ERROR",
     logging.CRITICAL: "CRITICAL",
 }
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _TRACE_CONTEXT = re.compile(r"([0-9a-f]{32})(?:/([0-9]{1,20}))?(?:;o=[0-9])?")
-
-
-@dataclass(frozen=True, slots=True)
-class LogContext:
-    """What every line of a request carries. trace: 32 hex digits; labels: tenant, run, …"""
-
-    trace: str = ""
-    span: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-
-_context: contextvars.ContextVar[LogContext | None] = contextvars.ContextVar(
-    "arco_flow_log_context", default=None
-)
-
-
-@contextmanager
-def logged_with(context: LogContext) -> Iterator[None]:
-    """Let the lines of this request carry its trace and labels."""
-    token = _context.set(context)
-    try:
-        yield
-    finally:
-        _context.reset(token)
 
 
 def trace_of(headers: Mapping[str, str]) -> tuple[str, str]:
     """Trace and span of a request: W3C `traceparent`, else Google's own header; empty without."""
-    found = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
-    if found and found[1].strip("0") and found[2].strip("0"):
-        return found[1], found[2]
+    told = parse_traceparent(headers.get("traceparent", ""))
+    if told is not None:
+        return told
     found = _TRACE_CONTEXT.fullmatch(headers.get("x-cloud-trace-context", ""))
     if found is None or not found[1].strip("0"):
         return "", ""
@@ -84,13 +59,16 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "logger": record.name,
         }
+        request = getattr(record, "http_request", None)
+        if request is not None:
+            line["httpRequest"] = request
         self._add_context(line)
         # ASCII alone: nothing that a terminal obeys, no line break of Unicode, and half of a
         # surrogate pair does not lose the line.
         return json.dumps(line, separators=(",", ":"))
 
     def _add_context(self, line: dict[str, Any]) -> None:
-        context = _context.get() or LogContext()
+        context = current_log_context()
         labels = {"function": self._function, **context.labels}
         line["logging.googleapis.com/labels"] = labels
         if context.trace:

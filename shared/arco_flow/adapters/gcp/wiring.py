@@ -18,13 +18,12 @@ from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
-from arco_flow.adapters.gcp.json_logs import LogContext, install_json_logs, logged_with, trace_of
+from arco_flow.adapters.gcp.json_logs import install_json_logs, trace_of
 from arco_flow.adapters.gcp.oidc import OidcVerifier
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.gcp.secrets import read_secrets
 from arco_flow.adapters.gcp.settings import FunctionSettings, read_settings
-from arco_flow.domain.errors import TooLarge
-from arco_flow.http.asgi import path_of, read_request
+from arco_flow.http.asgi import headers_of, path_of, read_request
 from arco_flow.http.deliveries import (
     MAX_DELIVERY_BYTES,
     Caller,
@@ -33,6 +32,8 @@ from arco_flow.http.deliveries import (
 )
 from arco_flow.http.messages import Request, Response
 from arco_flow.http.outcomes import api_error
+from arco_flow.http.request_log import RequestLine
+from arco_flow.ports.log_context import log_context
 
 if TYPE_CHECKING:
     from starlette.requests import Request as WebRequest
@@ -163,27 +164,29 @@ def web_handler(
     async def main(web: WebRequest) -> WebResponse:
         from starlette.responses import Response as WebResponse
 
-        limit = await limit_of(web.method, path_of(web.scope))
-        try:
-            request = await read_request(web.scope, web.receive, limit)
-        except TooLarge as error:
-            answer = api_error(error)
-        else:
-            trace, span = trace_of(request.headers)
-            with logged_with(LogContext(trace, span)):
-                answer = await _answered(handle, request)
+        with log_context(*trace_of(headers_of(web.scope))):
+            answer = await _answered(web, limit_of, handle)
         headers = {"content-type": answer.content_type, **dict(answer.headers)}
         return WebResponse(answer.body, answer.status, headers)
 
     return main
 
 
-async def _answered(handle: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
-    """The answer, also when the engine can not even be made: without credentials, say."""
+async def _answered(
+    web: WebRequest,
+    limit_of: Callable[[str, str], Awaitable[int]],
+    handle: Callable[[Request], Awaitable[Response]],
+) -> Response:
+    """The answer, also to what is too long to be read, and when the engine can not even be made:
+    without credentials, say."""
+    line = RequestLine(web.method)
     try:
-        return await handle(request)
+        limit = await limit_of(web.method, path_of(web.scope))
+        return await handle(await read_request(web.scope, web.receive, limit))
     except Exception as error:  # the border: whatever happened, the caller gets an answer
-        return api_error(error)
+        line.error, answer = error, api_error(error)
+        line.write(answer.status)
+        return answer
 
 
 async def delivery_limit(_method: str, _path: str) -> int:

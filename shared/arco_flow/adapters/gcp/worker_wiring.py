@@ -14,6 +14,7 @@ from arco_flow.domain.envelope import DispatchEnvelope, parse_envelope
 from arco_flow.domain.errors import InvalidInput, Unavailable
 from arco_flow.domain.ids import Scope
 from arco_flow.http.deliveries import DeliveryEndpoint
+from arco_flow.ports.log_context import follow_trace, label_logs
 from arco_flow.worker.pool import WorkerPool, report_unstarted
 from arco_flow.worker.process import WorkerSpec
 
@@ -59,12 +60,15 @@ class _Workers:
         if envelope.callback_base_url != expected:
             # The attempt's token goes where the envelope says, and nowhere but to this plane.
             raise InvalidInput(f"the envelope reports to {envelope.callback_base_url}")
+        scope = Scope(envelope.tenant_id, envelope.workspace_id)
+        label_logs(scope, run=envelope.run_id, task=envelope.task_key)
+        follow_trace(envelope.run_id, envelope.traceparent)
         location = await self._location_of(envelope)
         if not location.target or not os.path.isdir(location.root):
             problem = f"this worker does not have the code of the deployment: {location.root}"
             await report_unstarted(envelope, self._plane.settings.function, problem)
             return
-        pool = await self._pool_of(location, Scope(envelope.tenant_id, envelope.workspace_id))
+        pool = await self._pool_of(location, scope)
         status = await pool.dispatch(msgspec.json.encode(envelope))
         if status == 400:
             raise InvalidInput(f"the worker refused the envelope of {envelope.task_key}")
