@@ -42,7 +42,10 @@ class Faults:
     unavailable: float = 0
     """An API call is refused with UNAVAILABLE (503), and nothing is done."""
     landed: float = 0
-    """An API call is answered with UNAVAILABLE (503) although it was done."""
+    """An API call is answered with UNAVAILABLE (503) although it was done. Firestore: whatever its
+    answer was; a stream of answers breaks off after the first."""
+    contended: float = 0
+    """A write is refused with ABORTED, and nothing is done (Firestore only)."""
     landed_reset: float = 0
     """An API call is done, and its connection is reset instead of answered (Storage only)."""
     api_delay_ms: Span = (0, 0)

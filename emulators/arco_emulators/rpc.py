@@ -82,14 +82,18 @@ class Gate:
 
 @contextlib.asynccontextmanager
 async def serving(
-    handlers: Iterable[grpc.GenericRpcHandler], *, host: str = "127.0.0.1", port: int = 0
+    handlers: Iterable[grpc.GenericRpcHandler],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    options: Iterable[tuple[str, Any]] = (),
 ) -> AsyncIterator[int]:
     """Answer at the port while the block runs; port 0 takes a free one. Yields the port.
 
-    Errors: OSError when the port is taken.
+    options: of the gRPC server. Errors: OSError when the port is taken.
     """
     # Without this option a second server would take half of the calls of the first.
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0), *options])
     server.add_generic_rpc_handlers(tuple(handlers))
     # Tried first, because gRPC writes of a taken port on standard error by itself.
     web.listening(host, port).close()

@@ -1,5 +1,5 @@
-"""All emulators together: Google's Firestore and Pub/Sub, the relay in front of Pub/Sub, Cloud
-Tasks, Cloud Scheduler, Cloud Storage, and the issuer of identity tokens."""
+"""All emulators together: Google's Firestore and Pub/Sub, the relays in front of them, Cloud Tasks,
+Cloud Scheduler, Cloud Storage, and the issuer of identity tokens."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 from arco_emulators import identity, jars, web
 from arco_emulators.faults import Chaos
+from arco_emulators.firestore import relay as firestore_relay
+from arco_emulators.firestore.trouble import KNOBS, Trouble
 from arco_emulators.identity import Issuer
 from arco_emulators.jars import Served
 from arco_emulators.pubsub import relay
@@ -42,11 +44,12 @@ class Ports:
     scheduler_admin: int = 0
     storage: int = 0
     relay_admin: int = 0
+    firestore_admin: int = 0
 
     @classmethod
     def from_base(cls, base: int) -> Ports:
         """Ports one after the other, in the order of the fields; a base of 0 takes free ones."""
-        return cls(*range(base, base + 9)) if base else cls()
+        return cls(*range(base, base + 10)) if base else cls()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,8 @@ async def running_emulators(
     """Run all emulators while the block runs.
 
     folder: where logs, the signing key and large objects lie. ports: free ones by default.
-    faults: what goes wrong on purpose in each of ours (`faults.Faults`).
+    faults: what goes wrong on purpose in each of ours (`faults.Faults`). Firestore has a relay in
+    front of it when one of its knobs is named, and no administration otherwise.
     Errors: JarsMissing when Google's are not installed; OSError when a port is taken or one does
     not start.
     """
@@ -133,6 +137,7 @@ class _Started:
             web.serving(identity.application(self.issuer), host=HOST, port=self.ports.identity)
         )
         firestore, pubsub = await self._google()
+        documents = await self._documents(firestore)
         pubsub_host = f"{HOST}:{pubsub.port}"
         queue = await self._tasks()
         jobs = await self._scheduler(pubsub_host)
@@ -144,7 +149,7 @@ class _Started:
         pushes = await self._relay(pubsub_host, subscriptions)
         addresses = (
             Address("identity", _url(certs)),
-            Address("firestore", f"{HOST}:{firestore.port}", log=str(firestore.log)),
+            documents,
             Address("pubsub", pubsub_host, _url(pushes.admin_port), str(pubsub.log)),
             Address("tasks", f"{HOST}:{queue.port}", _url(queue.admin_port)),
             Address("scheduler", f"{HOST}:{jobs.port}", _url(jobs.admin_port)),
@@ -159,6 +164,27 @@ class _Started:
             jobs.emulator,
             (firestore, pubsub),
         )
+
+    async def _documents(self, google: Served) -> Address:
+        """Firestore as clients find it: Google's own, unless it is to misbehave."""
+        log = str(google.log)
+        if not self._is_relayed:
+            return Address("firestore", f"{HOST}:{google.port}", log=log)
+        running = await self._enter(
+            firestore_relay.serving(
+                f"{HOST}:{google.port}",
+                trouble=Trouble(self.faults),
+                host=HOST,
+                port=self.ports.firestore,
+                admin_port=self.ports.firestore_admin,
+            )
+        )
+        return Address("firestore", f"{HOST}:{running.port}", _url(running.admin_port), log)
+
+    @property
+    def _is_relayed(self) -> bool:
+        """A relay costs each call nearly a millisecond of processor time."""
+        return not KNOBS.isdisjoint(self.faults)
 
     async def _tasks(self) -> Running[tasks.Emulator]:
         settings = TasksSettings(HOST, self.ports.tasks, self.ports.tasks_admin)
@@ -190,9 +216,10 @@ class _Started:
 
     async def _google(self) -> tuple[Served, Served]:
         """Both at once, because each takes seconds to start."""
+        port = 0 if self._is_relayed else self.ports.firestore
         try:
             async with asyncio.TaskGroup() as group:
-                firestore = group.create_task(self._jar(jars.FIRESTORE, self.ports.firestore))
+                firestore = group.create_task(self._jar(jars.FIRESTORE, port))
                 pubsub = group.create_task(self._jar(jars.PUBSUB, self.ports.pubsub))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None

@@ -203,6 +203,23 @@ def test_up_env_and_down(arco_flow, tmp_path):
     assert (code, errors) == (1, "error: no emulators of .arco-flow/emulators are up\n")
 
 
+@pytest.mark.parametrize(
+    ("fault", "is_relayed"), [("landed=0", True), ("contended=0.1", True), ("duplicate=0.1", False)]
+)
+def test_firestore_is_relayed_only_where_it_is_to_misbehave(arco_flow, fault, is_relayed):
+    started = arco_flow("up", "--detach", "--port-base", "0", "--fault", fault, "--json")
+    told = json.loads(started[1])
+    firestore_row = next(row for row in told["emulators"] if row["name"] == "firestore")
+    assert told["environment"]["FIRESTORE_EMULATOR_HOST"] == firestore_row["address"]
+    assert bool(firestore_row["admin"]) == is_relayed
+    if is_relayed:
+        stats = requests.get(f"{firestore_row['admin']}/admin/stats", timeout=SECONDS).json()
+        assert stats["emulator"] != firestore_row["address"]
+        knobs = requests.get(f"{firestore_row['admin']}/admin/faults", timeout=SECONDS).json()
+        name, _, value = fault.partition("=")
+        assert knobs[name] == float(value)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_all_in_order(up, number):
     process, told = up

@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=DEFAULT_BASE,
         metavar="N",
-        help="first of the nine ports that are used, 0: free ones (%(default)s)",
+        help="first of the ten ports that are used, 0: free ones (%(default)s)",
     )
     parser.add_argument("--detach", action="store_true", help="return once all are ready")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -32,9 +32,9 @@ def command() -> None:
     "--port-base",
     default=8120,
     show_default=True,
-    type=click.IntRange(0, 65527),
+    type=click.IntRange(0, 65526),
     metavar="N",
-    help="First of the nine ports that are used; 0 takes free ones.",
+    help="First of the ten ports that are used; 0 takes free ones.",
 )
 @click.option("--detach", is_flag=True, help="Return once all are ready.")
 @click.option(
