@@ -19,6 +19,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterable, Mapping
 
 
@@ -132,12 +133,31 @@ class OutcomeUnknown(Unavailable):
     reason = "OUTCOME_UNKNOWN"
 
 
+MAX_COMPARED_PAIRS = 200_000
+"""Of characters, when the name most like another one is looked for: half a second at the worst."""
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate most like `name`, or None when none is close."""
     from difflib import get_close_matches
 
-    found = get_close_matches(name, list(candidates), n=1, cutoff=0.6)
+    compared = _worth_comparing(name, list(candidates))
+    found = get_close_matches(name, compared, n=1, cutoff=0.6) if compared else []
     return found[0] if found else None
+
+
+def _worth_comparing(name: str, candidates: list[str]) -> list[str]:
+    """All of a few; of many, those that begin or end most like the name."""
+    longest = max(map(len, candidates), default=0)
+    most = MAX_COMPARED_PAIRS // max(len(name) * longest, 1)
+    if len(candidates) <= most:
+        return candidates
+    found: list[str] = []
+    for step in (1, -1):
+        turned = sorted(candidate[::step] for candidate in candidates)
+        place = bisect(turned, name[::step])
+        found += [text[::step] for text in turned[max(place - most // 4, 0) : place + most // 4]]
+    return found
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
