@@ -14,6 +14,8 @@ from arco_flow.domain.retry import RETRIED_BY_DEFAULT, ErrorCategory
 from arco_flow.http.outcomes import outcome_of
 
 DOCS = Path(__file__).parents[2] / "docs"
+CODE = DOCS.parent / "shared" / "arco_flow"
+DECLARED = re.compile(r"^(MAX_[A-Z_]+)(?:: Final)? = ", re.MULTILINE)
 LIMIT = re.compile(r"^\| .* \| (\d+) \| `([a-z_0-9/]+)\.py` `([A-Z_]+)` \|$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 TREE = [kind for kind in vars(errors).values() if isinstance(kind, type)]
@@ -30,6 +32,17 @@ def test_the_page_of_state_machines_is_the_generated_one():
 def test_a_limit_is_what_the_page_says(figure, module, name):
     home = importlib.import_module("arco_flow." + module.replace("/", "."))
     assert getattr(home, name) == int(figure)
+
+
+def test_every_limit_of_the_code_is_on_the_page():
+    named = {(module, name) for _, module, name in LIMIT.findall((DOCS / "limits.md").read_text())}
+    declared = {
+        (path.relative_to(CODE).with_suffix("").as_posix(), name)
+        for layer in ("domain", "engine", "http", "worker", "adapters")
+        for path in (CODE / layer).rglob("*.py")
+        for name in DECLARED.findall(path.read_text(encoding="utf-8"))
+    }
+    assert sorted(declared - named) == [], "add a line to docs/limits.md"
 
 
 def test_every_line_with_a_constant_is_read():
