@@ -35,7 +35,7 @@ from arco_flow.ports.bus import Bus
 from arco_flow.ports.objects import AsyncObjects, Objects
 from arco_flow.ports.store import Store
 from arco_flow.ports.tasks import Tasks
-from conformance.google_cloud import cloud_objects, firestore_store
+from conformance.google_cloud import cloud_objects, firestore_store, troubled_firestore_store
 from conformance.google_queues import cloud_tasks, pubsub
 
 # Short, so that the suites can walk through a back-off and a deadline.
@@ -228,6 +228,7 @@ STORES: dict[str, StoreFactory] = {
     "memory": memory_store,
     "local": local_store,
     "firestore": firestore_store,
+    "troubled_firestore": troubled_firestore_store,
 }
 DRIVEN_QUEUES: dict[str, QueueFactory] = {"memory": memory_queue, "local": local_queue}
 """Those whose deadlines follow the clock of the scenario."""

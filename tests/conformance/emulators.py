@@ -22,6 +22,8 @@ from typing import TypeVar
 import pytest
 
 from arco_emulators import jars
+from arco_emulators.firestore import relay
+from arco_emulators.firestore.trouble import Trouble
 from arco_emulators.storage.server import serve
 from arco_emulators.up import Emulators, running_emulators
 
@@ -54,6 +56,16 @@ def firestore_address() -> str:
     """`host:port` of a Firestore emulator: the one of the environment, or one of our own."""
     told = os.environ.get("FIRESTORE_EMULATOR_HOST")
     return told or all_emulators().address("firestore").address
+
+
+@cache
+def troubled_firestore_address() -> str:
+    """`host:port` of a relay before a Firestore emulator: it refuses calls, loses the answers of
+    what was done, and aborts writes."""
+    trouble = Trouble({"unavailable": 0.1, "landed": 0.1, "contended": 0.05, "seed": 11})
+    google = firestore_address()
+    running = served_by_a_thread(lambda: relay.serving(google, trouble=trouble))
+    return f"127.0.0.1:{running.port}"
 
 
 def pubsub_address() -> str:

@@ -22,10 +22,15 @@ from arco_flow.adapters.memory.clock import VirtualClock
 from arco_flow.adapters.threaded import ThreadedObjects
 from arco_flow.ports.objects import AsyncObjects, Objects
 from arco_flow.ports.store import Store
-from conformance.emulators import firestore_address, new_bucket, storage_url
+from conformance.emulators import (
+    firestore_address,
+    new_bucket,
+    storage_url,
+    troubled_firestore_address,
+)
 from conformance.firestore_indexes import IndexCheck
 
-NAMES = ("firestore", "cloud_tasks", "pubsub", "cloud_storage")
+NAMES = ("firestore", "troubled_firestore", "cloud_tasks", "pubsub", "cloud_storage")
 """Of these adapters in the tables of the suites."""
 
 
@@ -67,6 +72,20 @@ def firestore_calls(**options) -> FirestoreCalls:
 @asynccontextmanager
 async def firestore_store(folder: Path, clock: VirtualClock) -> AsyncIterator[Store]:
     calls = firestore_calls(time=GivenTime(clock))
+    store = FirestoreStore("", calls=calls)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def troubled_firestore_store(folder: Path, clock: VirtualClock) -> AsyncIterator[Store]:
+    """One whose calls fail one time in four, and which is patient enough never to show it."""
+    patient = Pace(attempts=16, first_ms=0, timeout_s=20)
+    calls = FirestoreCalls(
+        a_project(), emulator=troubled_firestore_address(), time=GivenTime(clock), pace=patient
+    )
     store = FirestoreStore("", calls=calls)
     try:
         yield store
