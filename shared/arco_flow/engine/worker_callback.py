@@ -57,9 +57,7 @@ async def record_callback(
     then and recorded as a duplicate. Raises Unauthenticated, Forbidden, InvalidInput, NotFound,
     Conflict, Gone; their details hold the fields of CallbackErrorPayload.
     """
-    claims = _claims(engine, token)
-    if claims.task_id != task_id:
-        raise Forbidden("the token is of another task", details={"error": "wrong_task"})
+    claims = admit_callback(engine, task_id, token)
     run_id, task = parse_callback_task_id(task_id)
     scope = Scope(claims.tenant, claims.workspace)
     label_logs(scope, run=run_id, task=task)
@@ -79,6 +77,15 @@ async def record_callback(
     else:
         verdict = await _record_finish(engine, entity, event, data, verdict)
     return _response(verdict, now_ms)
+
+
+def admit_callback(engine: Engine, task_id: str, token: str) -> AttemptClaims:
+    """What a token speaks for, which must be this task: all that can be asked of a caller before
+    its report is read. Raises Unauthenticated, Forbidden."""
+    claims = _claims(engine, token)
+    if claims.task_id != task_id:
+        raise Forbidden("the token is of another task", details={"error": "wrong_task"})
+    return claims
 
 
 def _claims(engine: Engine, token: str) -> AttemptClaims:

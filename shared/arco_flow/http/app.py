@@ -1,7 +1,8 @@
 """The application: from a request to an answer, whatever server stands in front.
 
 Order of the checks: host, sizes, path and method, credential, workspace, arguments, body. What
-is refused early costs little, and nothing is said about a workspace before the caller is known.
+is refused early costs little, nothing is said about a workspace before the caller is known, and the
+body of a caller who is not let in is not even read.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ import msgspec
 
 from arco_flow.domain.errors import Forbidden, NotFound
 from arco_flow.engine.context import Engine
+from arco_flow.engine.worker_callback import admit_callback
 from arco_flow.http.arguments import read_query
 from arco_flow.http.auth import Authenticator, Identity, bearer_token
 from arco_flow.http.bodies import require_json
 from arco_flow.http.health import Health, Readiness
-from arco_flow.http.messages import Request, Response
+from arco_flow.http.messages import ReadBody, Request, Response
 from arco_flow.http.outcomes import api_error, callback_error
 from arco_flow.http.page_tokens import PageTokens
-from arco_flow.http.refusals import HeadersTooLarge, PathTooLong, too_large
+from arco_flow.http.refusals import HeadersTooLarge, PathTooLong
 from arco_flow.http.request_log import RequestLine
 from arco_flow.http.routes import ROUTES
 from arco_flow.http.routing import PERMISSION_OF, Call, Policy, Route, RouteTable
@@ -60,15 +62,18 @@ class App:
         self._pages = PageTokens(engine.token_secret)
         self._readiness = Readiness(engine)
 
-    async def handle(self, request: Request) -> Response:
-        """The answer; errors are answered too, and none is raised."""
+    async def handle(self, request: Request, read_body: ReadBody | None = None) -> Response:
+        """The answer; errors are answered too, and none is raised.
+
+        read_body: reads the body once the caller is let in; None = the request has it.
+        """
         line = RequestLine(request.method)
         route: Route | None = None
         try:
             self._check(request)
             route, params = self._table.find(request.method, request.path)
             line.route = route.path
-            told = await self._call(route, params, request)
+            told = await self._call(route, params, request, read_body)
             answer = _answered(told)
         except Exception as error:  # the border: whatever happened, the caller gets an answer
             line.error = error
@@ -108,12 +113,17 @@ class App:
                 reason="HOST_NOT_ALLOWED",
             )
 
-    async def _call(self, route: Route, params: Mapping[str, str], request: Request) -> object:
+    async def _call(
+        self,
+        route: Route,
+        params: Mapping[str, str],
+        request: Request,
+        read_body: ReadBody | None,
+    ) -> object:
         identity = await self._admit(route, params, request)
-        if len(request.body) > route.body_bytes:
-            raise too_large(route.body_bytes)
         query = read_query(request.query, route)
         if route.method != "GET":
+            request = await request.with_body(read_body, route.body_bytes)
             require_json(request)
         return await route.handler(
             Call(
@@ -135,7 +145,7 @@ class App:
         if route.policy is Policy.PUBLIC:
             return None
         if route.policy is Policy.ATTEMPT:
-            bearer_token(request)
+            admit_callback(self._engine, params["taskId"], bearer_token(request))
             return None
         identity = await self._authenticator.authenticate(request)
         label_logs(identity.scope)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from arco_flow.domain.errors import TooLarge
-from arco_flow.http.messages import Request, Response
-from arco_flow.http.outcomes import api_error
-from arco_flow.http.refusals import too_large
+from arco_flow.http.messages import ReadBody, Request, Response
+from arco_flow.http.refusals import cut_short, too_large
 
 if TYPE_CHECKING:
     from arco_flow.http.app import App
@@ -29,28 +27,33 @@ class AsgiApp:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["type"] == "http":
-            await _send(send, await self._answer(scope, receive))
-
-    async def _answer(self, scope: Message, receive: Receive) -> Response:
-        limit = self._app.body_limit(scope["method"], path_of(scope))
-        try:
-            request = await read_request(scope, receive, limit)
-        except TooLarge as error:
-            return api_error(error)
-        return await self._app.handle(request)
+            answer = await self._app.handle(head_of(scope), body_reader(receive))
+            await _send(send, answer)
 
 
-def path_of(scope: Message) -> str:
-    """The path of a request as it was sent, percent-encoded."""
-    path: str = scope["raw_path"].decode("latin-1")
-    return path.partition("?")[0]
-
-
-async def read_request(scope: Message, receive: Receive, limit: int) -> Request:
-    """A request, read whole. Raises TooLarge over `limit` bytes, without reading on."""
-    body = await _body(receive, limit)
+def head_of(scope: Message) -> Request:
+    """A request without its body; the path as it was sent, percent-encoded."""
+    path = scope["raw_path"].decode("latin-1").partition("?")[0]
     query = scope["query_string"].decode("latin-1")
-    return Request(scope["method"], path_of(scope), query, headers_of(scope), body)
+    return Request(scope["method"], path, query, _headers(scope["headers"]))
+
+
+def body_reader(receive: Receive) -> ReadBody:
+    """Reads the body of a request, once. Raises TooLarge without reading on."""
+
+    async def read(limit: int) -> bytes:
+        parts = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise cut_short()
+            parts += message.get("body", b"")
+            if len(parts) > limit:
+                raise too_large(limit)
+            if not message.get("more_body", False):
+                return bytes(parts)
+
+    return read
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
@@ -61,21 +64,9 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-async def _body(receive: Receive, limit: int) -> bytes:
-    parts = bytearray()
-    while True:
-        message = await receive()
-        parts += message.get("body", b"")
-        if len(parts) > limit:
-            raise too_large(limit)
-        if not message.get("more_body", False):
-            return bytes(parts)
-
-
-def headers_of(scope: Message) -> dict[str, str]:
-    """The headers of a request by lower-case name."""
+def _headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
+    for raw_name, raw_value in pairs:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found

@@ -20,12 +20,11 @@ from arco_flow.domain.errors import (
     InvalidInput,
     NotFound,
     Rejected,
-    TooLarge,
     Unauthenticated,
     Unavailable,
 )
 from arco_flow.http.auth import bearer_token
-from arco_flow.http.messages import LIVE_PATH, Request, Response
+from arco_flow.http.messages import LIVE_PATH, ReadBody, Request, Response
 from arco_flow.http.outcomes import api_error
 from arco_flow.http.refusals import MethodNotAllowed
 from arco_flow.http.request_log import RequestLine
@@ -113,18 +112,23 @@ class DeliveryEndpoint:
         self._bury = bury
         self._is_push = is_push
 
-    async def handle(self, request: Request) -> Response:
-        """The answer; errors are answered too, and none is raised."""
+    async def handle(self, request: Request, read_body: ReadBody | None = None) -> Response:
+        """The answer; errors are answered too, and none is raised.
+
+        read_body: reads the body once the caller is proved; None = the request has it.
+        """
         line = RequestLine(request.method)
         try:
-            answer = await self._answer(request, line)
+            answer = await self._answer(request, read_body, line)
         except Exception as error:  # the border: whatever happened, the platform gets an answer
             line.error = error
             answer = api_error(error)
         line.write(answer.status)
         return answer
 
-    async def _answer(self, request: Request, line: RequestLine) -> Response:
+    async def _answer(
+        self, request: Request, read_body: ReadBody | None, line: RequestLine
+    ) -> Response:
         path = request.path or "/"
         if path == LIVE_PATH and request.method in ("GET", "HEAD"):
             line.route = path
@@ -134,7 +138,8 @@ class DeliveryEndpoint:
             raise NotFound("this function does not have that path")
         line.route = path
         await self._admit(request)
-        return await self._deliver(work, request.body, line)
+        whole = await request.with_body(read_body, MAX_DELIVERY_BYTES)
+        return await self._deliver(work, whole.body, line)
 
     async def _admit(self, request: Request) -> None:
         if request.method != "POST":
@@ -143,8 +148,6 @@ class DeliveryEndpoint:
         email = await self._verifier.email_of(token, self._caller.audience)
         if email not in self._caller.emails:
             raise Forbidden(f"{email} may not call {self._function}", details={"email": email})
-        if len(request.body) > MAX_DELIVERY_BYTES:
-            raise TooLarge(f"the delivery is longer than {MAX_DELIVERY_BYTES} bytes")
 
     async def _deliver(self, work: Work, body: bytes, line: RequestLine) -> Response:
         payload = _Payload(body, {})

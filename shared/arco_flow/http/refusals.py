@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from arco_flow.domain.errors import Rejected, TooLarge
+from arco_flow.domain.errors import InvalidInput, Rejected, TooLarge
 
 
 class MethodNotAllowed(Rejected):
@@ -67,6 +67,15 @@ class VersionNotSupported(Rejected):
     """Another protocol than HTTP/1.0 and HTTP/1.1."""
 
     reason = "HTTP_VERSION_NOT_SUPPORTED"
+
+
+def cut_short() -> InvalidInput:
+    """The refusal of a request whose client stopped before its end."""
+    return InvalidInput(
+        "the request ended before it was whole",
+        fix="send all of the headers, and as many bytes as Content-Length says",
+        reason="MALFORMED_REQUEST",
+    )
 
 
 def too_large(limit: int) -> TooLarge:

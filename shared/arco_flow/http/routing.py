@@ -32,7 +32,7 @@ class Policy(Enum):
     PUBLIC = "anyone"
     READ = "an identity that may read the workspace of the path"
     WRITE = "an identity that may change the workspace of the path"
-    ATTEMPT = "the bearer of an attempt token, which the use case verifies"
+    ATTEMPT = "the bearer of an attempt token of the task of the path"
 
 
 PERMISSION_OF: Final = {Policy.READ: Permission.READ, Policy.WRITE: Permission.WRITE}

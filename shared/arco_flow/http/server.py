@@ -16,12 +16,12 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, cast
 
-from arco_flow.domain.errors import ArcoError, InvalidInput
+from arco_flow.domain.errors import ArcoError
 from arco_flow.http.app import App
 from arco_flow.http.messages import Request, Response
 from arco_flow.http.outcomes import api_error
 from arco_flow.http.parsing import HEAD_END, MAX_HEAD_BYTES, Head, parse_head
-from arco_flow.http.refusals import HeadersTooLarge, RequestTimedOut, too_large
+from arco_flow.http.refusals import HeadersTooLarge, RequestTimedOut, cut_short, too_large
 from arco_flow.http.request_log import RequestLine
 
 _PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
@@ -165,13 +165,7 @@ class _Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """The client sends no more; what it asked for is still answered, and a part is refused."""
         if self._task is None and not self._discarding and (self._buffer or self._head):
-            self._refuse(
-                InvalidInput(
-                    "the request ended before it was whole",
-                    fix="send all of the headers, and as many bytes as Content-Length says",
-                    reason="MALFORMED_REQUEST",
-                )
-            )
+            self._refuse(cut_short())
         self._draining = True
         return self._task is not None
 

@@ -19,7 +19,7 @@ from arco_emulators.identity import Issuer
 from arco_flow.adapters.gcp.json_logs import JsonFormatter
 from arco_flow.adapters.gcp.oidc import Certificates, OidcVerifier
 from arco_flow.adapters.gcp.settings import read_settings
-from arco_flow.adapters.gcp.wiring import CloudPlane, Handler, delivery_limit, web_handler
+from arco_flow.adapters.gcp.wiring import CloudPlane, Handler, web_handler
 from arco_flow.adapters.gcp.worker_wiring import _Workers
 from arco_flow.adapters.memory.clock import VirtualClock
 from arco_flow.adapters.memory.faults import ScriptedFaults
@@ -108,13 +108,9 @@ class Served:
             self.tasks.register(route, _keep(bodies))
         users = BearerTokens({USER: Identity(SCOPE, "user:ana")})
         app = App(self.engine, users)
-
-        async def limit_of(method: str, path: str) -> int:
-            return app.body_limit(method, path)
-
         self.handlers: dict[str, Handler] = {
-            "api": web_handler(limit_of, app.handle),
-            "worker_callback": web_handler(limit_of, app.handle),
+            "api": web_handler(app.handle),
+            "worker_callback": web_handler(app.handle),
             "run_bridge": self._delivered(ingest_run_request, is_push=True),
             "dispatch": self._delivered(dispatch_task),
             "timer_ingest": self._delivered(ingest_timer_task),
@@ -146,7 +142,7 @@ class Served:
             self._bury,
             is_push=is_push,
         )
-        return web_handler(delivery_limit, endpoint.handle)
+        return web_handler(endpoint.handle)
 
     async def _bury(self, letter: DeadLetter) -> None:
         self.buried.append(letter)

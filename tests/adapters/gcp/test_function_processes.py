@@ -296,7 +296,8 @@ def test_a_request_that_two_servers_could_read_in_two_ways_is_refused(
         "X: a\r\n b: c\r\nContent-Length: +2",
         "Transfer-Encoding: gzip",
     ):
-        head = f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n{lines}\r\n\r\n{{}}"
+        path = RUNS if name == "api" else "/"
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n{lines}\r\n\r\n{{}}"
         with socket.create_connection(("127.0.0.1", functions.ports[name]), timeout=20) as raw:
             raw.sendall(head.encode())
             raw.shutdown(socket.SHUT_WR)
@@ -304,6 +305,16 @@ def test_a_request_that_two_servers_could_read_in_two_ways_is_refused(
         # An end without an answer is a refusal, too.
         assert told[:12] in (b"", b"HTTP/1.1 400", b"HTTP/1.1 501", b"HTTP/1.1 401"), lines
         assert told.count(b"HTTP/1.1") <= 1, "not two requests"
+
+
+@pytest.mark.parametrize(("name", "path"), [("api", RUNS), ("api", TASK), ("dispatch", "/")])
+def test_who_is_not_let_in_is_answered_before_the_body_has_come(
+    functions: Functions, name: str, path: str
+) -> None:
+    lines = "Host: x\r\nAuthorization: Bearer x.y.z\r\nContent-Length: 1000"
+    with socket.create_connection(("127.0.0.1", functions.ports[name]), timeout=20) as raw:
+        raw.sendall(f"POST {path} HTTP/1.1\r\n{lines}\r\n\r\n".encode())
+        assert raw.recv(65536)[:12] == b"HTTP/1.1 401"
 
 
 def test_health_tells_that_it_lives_and_no_more(functions: Functions) -> None:

@@ -9,15 +9,13 @@ from arco_flow.domain.errors import Forbidden
 from arco_flow.domain.ids import Scope
 from arco_flow.http.app import App, live_answer
 from arco_flow.http.auth import Identity, Permission, bearer_token
-from arco_flow.http.messages import LIVE_PATH, Request, Response
+from arco_flow.http.messages import LIVE_PATH, ReadBody, Request, Response
 from arco_flow.http.routes import CALLBACKS, ROUTES, SERVICE
-from arco_flow.http.routing import RouteTable
 
 
 def serve_api(function: str) -> Handler:
     """A handler for callers: users of the API, or workers that report."""
-    api = _Api(CloudPlane.of(function), function)
-    return web_handler(api.limit_of, api.handle)
+    return web_handler(_Api(CloudPlane.of(function), function).handle)
 
 
 class _Api:
@@ -26,19 +24,14 @@ class _Api:
     def __init__(self, plane: CloudPlane, function: str) -> None:
         self._plane = plane
         self._routes = ROUTES if function == "api" else (*CALLBACKS, *SERVICE)
-        self._table = RouteTable(self._routes)
         self._app: App | None = None
 
-    async def limit_of(self, method: str, path: str) -> int:
-        """Longest body of this request, in bytes."""
-        return self._table.body_limit(method, path)
-
-    async def handle(self, request: Request) -> Response:
+    async def handle(self, request: Request, read_body: ReadBody) -> Response:
         """The answer. That the process lives is said without clients: a probe must neither wait
         for them nor fail with them."""
         if (request.method, request.path) == ("GET", LIVE_PATH):
             return live_answer()
-        return await (await self._started()).handle(request)
+        return await (await self._started()).handle(request, read_body)
 
     async def _started(self) -> App:
         engine = await self._plane.engine()

@@ -23,14 +23,9 @@ from arco_flow.adapters.gcp.oidc import OidcVerifier
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.gcp.secrets import read_secrets
 from arco_flow.adapters.gcp.settings import FunctionSettings, read_settings
-from arco_flow.http.asgi import headers_of, path_of, read_request
-from arco_flow.http.deliveries import (
-    MAX_DELIVERY_BYTES,
-    Caller,
-    DeadLetter,
-    DeliveryEndpoint,
-)
-from arco_flow.http.messages import Request, Response
+from arco_flow.http.asgi import body_reader, head_of
+from arco_flow.http.deliveries import Caller, DeadLetter, DeliveryEndpoint
+from arco_flow.http.messages import ReadBody, Request, Response
 from arco_flow.http.outcomes import api_error
 from arco_flow.http.request_log import RequestLine
 from arco_flow.ports.log_context import log_context
@@ -43,6 +38,7 @@ if TYPE_CHECKING:
     from arco_flow.ports.bus import Bus
 
 Handler = Callable[["WebRequest"], Awaitable["WebResponse"]]
+Handle = Callable[[Request, ReadBody], Awaitable[Response]]
 UseCase = Callable[["Engine", bytes], Awaitable[object]]
 DEAD_LETTERS = "dead-letters"
 
@@ -58,7 +54,7 @@ def serve_deliveries(function: str, use_case: UseCase, *, is_push: bool = False)
     endpoint = DeliveryEndpoint(
         function, work, plane.callers(), plane.verifier, plane.bury, is_push=is_push
     )
-    return web_handler(delivery_limit, endpoint.handle)
+    return web_handler(endpoint.handle)
 
 
 @cache
@@ -155,40 +151,27 @@ def build_engine(settings: FunctionSettings, counts: OperationCounts) -> Engine:
     )
 
 
-def web_handler(
-    limit_of: Callable[[str, str], Awaitable[int]],
-    handle: Callable[[Request], Awaitable[Response]],
-) -> Handler:
-    """A handler as functions-framework calls it. limit_of: (method, path) -> bytes of a body."""
+def web_handler(handle: Handle) -> Handler:
+    """A handler as functions-framework calls it."""
 
     async def main(web: WebRequest) -> WebResponse:
         from starlette.responses import Response as WebResponse
 
-        with log_context(*trace_of(headers_of(web.scope))):
-            answer = await _answered(web, limit_of, handle)
+        request = head_of(web.scope)
+        with log_context(*trace_of(request.headers)):
+            answer = await _answered(handle, request, body_reader(web.receive))
         headers = {"content-type": answer.content_type, **dict(answer.headers)}
         return WebResponse(answer.body, answer.status, headers)
 
     return main
 
 
-async def _answered(
-    web: WebRequest,
-    limit_of: Callable[[str, str], Awaitable[int]],
-    handle: Callable[[Request], Awaitable[Response]],
-) -> Response:
-    """The answer, also to what is too long to be read, and when the engine can not even be made:
-    without credentials, say."""
-    line = RequestLine(web.method)
+async def _answered(handle: Handle, request: Request, read_body: ReadBody) -> Response:
+    """The answer, also when the engine can not even be made: without credentials, say."""
+    line = RequestLine(request.method)
     try:
-        limit = await limit_of(web.method, path_of(web.scope))
-        return await handle(await read_request(web.scope, web.receive, limit))
+        return await handle(request, read_body)
     except Exception as error:  # the border: whatever happened, the caller gets an answer
         line.error, answer = error, api_error(error)
         line.write(answer.status)
         return answer
-
-
-async def delivery_limit(_method: str, _path: str) -> int:
-    """Longest body of a delivery, in bytes."""
-    return MAX_DELIVERY_BYTES

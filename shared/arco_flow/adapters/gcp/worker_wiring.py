@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from arco_flow.adapters.gcp.wiring import CloudPlane, Handler, delivery_limit, web_handler
+from arco_flow.adapters.gcp.wiring import CloudPlane, Handler, web_handler
 from arco_flow.domain.effects import StopAttempt
 from arco_flow.domain.envelope import DispatchEnvelope, parse_envelope
 from arco_flow.domain.errors import InvalidInput, Unavailable
@@ -34,7 +34,7 @@ def serve_worker(function: str) -> Handler:
         plane.bury,
         also={"/stop_attempt": workers.stop},
     )
-    return web_handler(delivery_limit, endpoint.handle)
+    return web_handler(endpoint.handle)
 
 
 class _Location(NamedTuple):
