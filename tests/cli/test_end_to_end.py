@@ -7,14 +7,11 @@ import os
 import select
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from queue import Queue
-from typing import Any
 
 import pytest
-from cli_runner import COMMAND, answer, environment, run
+from cli_runner import COMMAND, Dev, answer, environment, run
 
 ASSETS = """\
 import time
@@ -119,46 +116,10 @@ class HeldRun:
         return self.process.communicate(timeout=PROMPT_SECONDS)
 
 
-class Dev:
-    """A running `arco-flow dev`; next() is its next line of JSON."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.process = subprocess.Popen(
-            [*COMMAND, "dev", "--port", "0", "--json", "--workers", "2"],
-            cwd=folder,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._lines: Queue[dict[str, Any]] = Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(json.loads(line))
-
-    def next(self, event: str) -> dict[str, Any]:
-        told = self._lines.get(timeout=20)
-        assert told["event"] == event, told
-        return told
-
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        self.process.send_signal(number)
-        self.next("stopping")
-        self.next("ended")
-        assert self.process.wait(timeout=20) == 0
-
-
 @pytest.fixture
 def dev(project: Path) -> Iterator[Dev]:
-    running = Dev(project)
-    yield running
-    if running.process.poll() is None:
-        running.process.kill()
-    running.process.communicate()
+    with Dev(project, "--port", "0", "--workers", "2") as running:
+        yield running
 
 
 def test_m1_smoke_embedded(project: Path) -> None:
@@ -363,6 +324,8 @@ def test_a_plane_is_found_by_its_address_and_token(dev: Dev, project: Path, tmp_
     assert "serves workspace 'default'" in mismatch.stderr
     taken = run(project, "dev", "--port", ready["url"].rpartition(":")[2], code=3)
     assert "in use" in taken.stderr
+    assert "in use" in run(project, "dev", "--emulated", code=3).stderr
+    assert Path(ready["tokenFile"]).exists(), "the plane that has the folder can still be found"
     dev.stop()
 
 

@@ -242,3 +242,10 @@ def test_init_writes_a_project_that_validates_and_whose_tests_pass(tmp_path: Pat
     assert tested.returncode == 0, tested.stdout
     again = run(tmp_path, "init", "My Shop", code=1)
     assert "exists already" in again.stderr
+
+
+def test_an_address_that_would_not_be_listened_on_is_refused() -> None:
+    for option in ("--host=127.0.0.1", "--port=3000"):
+        shown = CliRunner().invoke(cli, ["dev", "--emulated", option])
+        assert shown.exit_code == 2
+        assert f"{option.partition('=')[0]} is not for --emulated" in shown.output

@@ -170,7 +170,11 @@ def _refused(status: int, raw: bytes) -> PlaneRefused | PlaneUnreachable:
         info = error["details"][0]
         message, reason = str(error["message"]), str(info["reason"])
     except (msgspec.DecodeError, KeyError, IndexError, TypeError):
-        message, reason = f"the server answered {status}, and not as a plane does", "NO_PLANE"
+        message = (
+            f"the server answered {status}, and not as a plane does\n"
+            "  fix: check ARCO_FLOW_URL: it is the address of the plane's API"
+        )
+        reason = "NO_PLANE"
         info = {}
     if status == 401:
         fix = "set ARCO_FLOW_TOKEN to the plane's token"

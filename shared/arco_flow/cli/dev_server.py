@@ -6,16 +6,12 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 
-from arco_flow.adapters.local.wiring import (
-    GRACE_SECONDS,
-    LocalPlane,
-    LocalSettings,
-    open_plane,
-)
+from arco_flow.adapters.local.wiring import GRACE_SECONDS, LocalSettings, open_plane
 from arco_flow.cli.client import PlaneClient
 from arco_flow.cli.deploying import LoadedCode, change_summary, outcome_lines, post_code
 from arco_flow.cli.following import CodeFollower, Told
@@ -27,6 +23,11 @@ from arco_flow.engine.views import DeployOutcome
 
 class Teller(Told):
     """Writes what happens, for a person or as one line of JSON each."""
+
+    stopping_text = (
+        f"stopping: tasks under way have {GRACE_SECONDS:.0f} s; Ctrl-C again ends them now"
+    )
+    ended_text = "stopped; runs under way go on with the next `arco-flow dev`"
 
     def __init__(self, root: Path, *, as_json: bool) -> None:
         self._root = root
@@ -71,61 +72,61 @@ class Teller(Told):
         if self.as_json:
             emit_line({"event": "stopping"})
         else:
-            wait = f"tasks under way have {GRACE_SECONDS:.0f} s; Ctrl-C again ends them now"
-            click.echo(f"stopping: {wait}")
+            click.echo(self.stopping_text)
 
     def ended(self) -> None:
         """The plane has stopped."""
         if self.as_json:
             emit_line({"event": "ended"})
         else:
-            click.echo("stopped; runs under way go on with the next `arco-flow dev`")
+            click.echo(self.ended_text)
 
 
 async def serve(project: Project, settings: LocalSettings, teller: Teller) -> None:
     """Serve until SIGINT or SIGTERM. Raises OSError when the address can not be had."""
-    stop = asyncio.Event()
-    async with open_plane(settings) as plane:
-        _stop_by_signals(stop, plane, teller)
-        file = PlaneFile(plane.url, plane.token, project.workspace, os.getpid(), lasting=True)
-        path = project.publish(file)
-        try:
-            teller.ready(plane.url, path)
-            await _follow_until(stop, project, plane, teller)
-        finally:
-            project.withdraw()
+    with contextlib.suppress(asyncio.CancelledError):
+        async with open_plane(settings) as plane:
+            cancel_on_signals(teller.stopping, plane.hurry)
+            file = PlaneFile(plane.url, plane.token, project.workspace, os.getpid(), lasting=True)
+            with published(project, file) as path:
+                teller.ready(plane.url, path)
+                await follow_code(project, file, teller)
     teller.ended()
 
 
-def _stop_by_signals(stop: asyncio.Event, plane: LocalPlane, teller: Teller) -> None:
-    """The first signal ends the plane gracefully, the next one at once."""
+def cancel_on_signals(first: Callable[[], None], later: Callable[[], None]) -> None:
+    """SIGINT or SIGTERM cancels the current task; says of the first one, and of each later one."""
+    loop, serving = asyncio.get_running_loop(), asyncio.current_task()
 
     def asked() -> None:
-        if stop.is_set():
-            plane.hurry()
+        if serving is None or serving.cancelling():
+            later()
         else:
-            stop.set()
-            teller.stopping()
+            first()
+            serving.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, asked)
+        loop.add_signal_handler(number, asked)
 
 
-async def _follow_until(
-    stop: asyncio.Event, project: Project, plane: LocalPlane, teller: Teller
-) -> None:
-    client = PlaneClient(plane.url, plane.token, project.workspace)
+@contextlib.contextmanager
+def published(project: Project, file: PlaneFile) -> Iterator[Path]:
+    """Other commands find the plane while the block runs; yields the file that tells them."""
+    path = project.publish(file)
+    try:
+        yield path
+    finally:
+        project.withdraw()
+
+
+async def follow_code(project: Project, file: PlaneFile, teller: Teller) -> None:
+    """Keep the plane's deployment up to the project's code; ends by being cancelled."""
+    client = PlaneClient(file.url, file.token, file.workspace)
 
     def deploy(code: LoadedCode) -> DeployOutcome:
         outcome = post_code(client, code)
         teller.run_command = teller.run_command or run_command(client)
         return outcome
 
-    following = asyncio.create_task(CodeFollower(project, deploy, teller).follow())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (following, stopping):
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-    client.close()
+    with contextlib.closing(client):
+        await CodeFollower(project, deploy, teller).follow()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 from pathlib import Path
 
 import click
@@ -16,17 +15,14 @@ from arco_flow.adapters.gcp.emulated import (
     running_emulated_plane,
 )
 from arco_flow.adapters.gcp.settings import Principal
-from arco_flow.cli.client import PlaneClient
-from arco_flow.cli.deploying import LoadedCode, post_code
-from arco_flow.cli.dev_server import Teller
-from arco_flow.cli.following import CodeFollower
-from arco_flow.cli.options import emit_line
+from arco_flow.adapters.local.folder_lock import FolderLock
+from arco_flow.cli.dev_server import Teller, cancel_on_signals, follow_code, published
+from arco_flow.cli.options import emit_line, note
 from arco_flow.cli.project import PlaneFile, Project
-from arco_flow.cli.suggestions import run_command
 from arco_flow.domain.errors import InvalidInput
-from arco_flow.engine.views import DeployOutcome
 
 EMAIL = "developer@localhost.test"
+DEFAULT_WORKERS = 2
 TOKEN_SECONDS = 7 * 24 * 3600
 """A developer's plane has no one to ask for a fresh token."""
 
@@ -46,59 +42,53 @@ def functions_folder() -> Path:
     )
 
 
-async def serve_emulated(project: Project, workers: int, teller: Teller) -> None:
-    """Serve until SIGINT or SIGTERM. Raises Unavailable when something does not start."""
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+class EmulatedTeller(Teller):
+    """Also tells where all the parts of the plane are."""
+
+    stopping_text = "stopping: functions and emulators end"
+    ended_text = "stopped; what the emulators held is gone"
+
+    def running(self, plane: EmulatedPlane) -> None:
+        """Every function answers."""
+        functions = {name: process.url for name, process in plane.bundle.processes.items()}
+        emulators = {one.name: one.address for one in plane.emulators.addresses}
+        if self.as_json:
+            emit_line({"event": "emulated", "functions": functions, "emulators": emulators})
+            return
+        for title, addresses in (("functions", functions), ("emulators", emulators)):
+            click.echo(f"  {title}:")
+            for name, address in addresses.items():
+                click.echo(f"    {name:<16} {address}")
+        click.echo(f"  logs:  {plane.bundle.settings.folder / 'logs'}")
+
+
+async def serve_emulated(project: Project, workers: int, teller: EmulatedTeller) -> None:
+    """Serve until SIGINT or SIGTERM, which also end what is only starting.
+
+    Raises Unavailable when another plane has the project's state, or something does not start.
+    """
     settings = EmulatedSettings(
         folder=project.state / "emulated",
         functions=functions_folder(),
         principals={EMAIL: Principal("local", project.workspace)},
-        workers=workers or 2,
+        workers=workers or DEFAULT_WORKERS,
     )
-    async with running_emulated_plane(settings) as plane:
-        token = plane.emulators.issuer.mint(EMAIL, plane.bundle.url, lifetime_seconds=TOKEN_SECONDS)
-        file = PlaneFile(plane.bundle.url, token, project.workspace, os.getpid(), lasting=True)
-        path = project.publish(file)
-        try:
-            project.keep_doctor_environment(plane.environment_for_doctor(EMAIL, TOKEN_SECONDS))
-            teller.ready(plane.bundle.url, path)
-            _tell_addresses(plane, as_json=teller.as_json)
-            client = PlaneClient(plane.bundle.url, token, project.workspace)
-            await _follow_until(stop, project, client, teller)
-            client.close()
-        finally:
-            project.withdraw()
-    if not teller.as_json:
-        click.echo("stopped; what the emulators held is gone")
+    with contextlib.suppress(asyncio.CancelledError), contextlib.ExitStack() as stack:
+        # A local plane of the project holds the same lock: other commands find one plane at most.
+        stack.callback(FolderLock(project.state).release)
+        cancel_on_signals(teller.stopping, lambda: None)
+        note("starting the emulators, then the functions")
+        async with running_emulated_plane(settings) as plane:
+            await _serve(project, plane, teller)
+    teller.ended()
 
 
-def _tell_addresses(plane: EmulatedPlane, *, as_json: bool) -> None:
-    functions = {name: process.url for name, process in plane.bundle.processes.items()}
-    emulators = {one.name: one.address for one in plane.emulators.addresses}
-    if as_json:
-        emit_line({"event": "emulated", "functions": functions, "emulators": emulators})
-        return
-    for title, addresses in (("functions", functions), ("emulators", emulators)):
-        click.echo(f"  {title}:")
-        for name, address in addresses.items():
-            click.echo(f"    {name:<16} {address}")
-    click.echo(f"  logs:  {plane.bundle.settings.folder / 'logs'}")
-
-
-async def _follow_until(
-    stop: asyncio.Event, project: Project, client: PlaneClient, teller: Teller
-) -> None:
-    def deploy(code: LoadedCode) -> DeployOutcome:
-        outcome = post_code(client, code)
-        teller.run_command = teller.run_command or run_command(client)
-        return outcome
-
-    following = asyncio.create_task(CodeFollower(project, deploy, teller).follow())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (following, stopping):
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+async def _serve(project: Project, plane: EmulatedPlane, teller: EmulatedTeller) -> None:
+    url = plane.bundle.url
+    token = plane.emulators.issuer.mint(EMAIL, url, lifetime_seconds=TOKEN_SECONDS)
+    file = PlaneFile(url, token, project.workspace, os.getpid(), lasting=True)
+    with published(project, file) as path:
+        project.keep_doctor_environment(plane.environment_for_doctor(EMAIL, TOKEN_SECONDS))
+        teller.ready(url, path)
+        teller.running(plane)
+        await follow_code(project, file, teller)

@@ -15,7 +15,6 @@ from typing import Any, Generic, TypeVar
 
 from arco_flow.adapters.local.failures import (
     database_unavailable,
-    files_unavailable,
     is_store_failure,
 )
 from arco_flow.adapters.local.folder_lock import FolderLock
@@ -89,11 +88,7 @@ class Database:
     def __init__(self, folder: str | Path, *, busy_timeout_ms: int = 5_000) -> None:
         """Open or create. Raises Unavailable (in use, unwritable), Conflict (of another making)."""
         self.path = str(Path(folder) / "arco.db")
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise files_unavailable(error, str(folder)) from error
-        self._lock = FolderLock(Path(folder) / "arco.lock")
+        self._lock = FolderLock(Path(folder))
         try:
             self._connection = _connect(self.path, busy_timeout_ms)
         except BaseException:

@@ -6,29 +6,34 @@ import fcntl
 import os
 import weakref
 from pathlib import Path
+from typing import Final
 
 from arco_flow.adapters.local.failures import files_unavailable
 from arco_flow.domain.errors import Unavailable
+
+LOCK_FILE: Final = "arco.lock"
 
 _held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
 
 
 class FolderLock:
-    """An exclusive `flock` on a file that names its holder.
+    """An exclusive `flock` on a file of the folder that names its holder.
 
     The kernel gives it back when the process ends, however it ends. Raises Unavailable when
-    another process (or another opener in this one) holds it.
+    another process (or another opener in this one) holds it, or the folder can not be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, folder: Path) -> None:
+        path = folder / LOCK_FILE
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise files_unavailable(error, str(path)) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise self._taken(path) from None
+            raise self._taken(folder) from None
         except OSError as error:
             os.close(self._fd)
             raise files_unavailable(error, str(path)) from error
@@ -50,16 +55,16 @@ class FolderLock:
         os.close(self._fd)
         self._fd = -1
 
-    def _taken(self, path: Path) -> Unavailable:
+    def _taken(self, folder: Path) -> Unavailable:
         holder = os.pread(self._fd, 20, 0).decode(errors="replace").strip() or "unknown"
         os.close(self._fd)
         return Unavailable(
-            f"the folder {path.parent} is in use by process {holder}",
+            f"the folder {folder} is in use by process {holder}",
             fix=f"stop that process (`kill {holder}`), or choose another folder for this one"
             if holder != "unknown"
             else "stop the process that uses it, or choose another folder for this one",
             reason="FOLDER_IN_USE",
-            details={"folder": str(path.parent), "pid": holder},
+            details={"folder": str(folder), "pid": holder},
         )
 
 

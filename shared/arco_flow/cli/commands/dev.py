@@ -15,11 +15,24 @@ if TYPE_CHECKING:
 @click.command("dev", epilog="Example: arco-flow dev --port 3000")
 @click.argument("target", required=False)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=3000, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--workers", default=0, help="Worker processes; 0 = by the number of processors.")
+@click.option(
+    "--port",
+    default=3000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--workers",
+    default=0,
+    type=click.IntRange(0),
+    help="Worker processes; 0 = by the number of processors, 2 with --emulated.",
+)
 @click.option("--emulated", is_flag=True, help="As in the cloud: functions on emulators.")
 @project_options
+@click.pass_context
 def command(
+    ctx: click.Context,
     target: str | None,
     host: str,
     port: int,
@@ -32,7 +45,7 @@ def command(
     """Serve a plane for TARGET, deploy its code and deploy it anew whenever it changes.
 
     --emulated: one process per function over emulators of Google's services, wired as Terraform
-    wires them; it forgets everything when it ends.
+    wires them, on free ports; it forgets everything when it ends.
 
     Other commands in this folder find it by themselves. Code that can not be deployed is shown,
     and what was deployed before stays. Ctrl-C ends it; runs go on when it is started again.
@@ -45,9 +58,10 @@ def command(
 
     project = find_project(folder, target, workspace)
     if emulated:
-        from arco_flow.cli.emulated_server import serve_emulated
+        from arco_flow.cli.emulated_server import EmulatedTeller, serve_emulated
 
-        asyncio.run(serve_emulated(project, workers, Teller(project.root, as_json=as_json)))
+        _refuse_address(ctx)
+        asyncio.run(serve_emulated(project, workers, EmulatedTeller(project.root, as_json=as_json)))
         return
     settings = LocalSettings(
         folder=project.state, workspace=project.workspace, host=host, port=port, workers=workers
@@ -55,7 +69,16 @@ def command(
     try:
         asyncio.run(serve(project, settings, Teller(project.root, as_json=as_json)))
     except OSError as error:
+        if error.filename is not None:  # of a file, not of the address
+            raise
         raise _taken(project, host, port, error) from error
+
+
+def _refuse_address(ctx: click.Context) -> None:
+    """Raises UsageError when an address is given that would not be listened on."""
+    for name in ("host", "port"):
+        if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name} is not for --emulated, which takes free ports", ctx)
 
 
 def _taken(project: Project, host: str, port: int, error: OSError) -> Exception:
