@@ -6,16 +6,18 @@ import pytest
 
 from arco_flow.adapters.memory.faults import ScriptedFaults, SimulatedCrash
 from arco_flow.domain.decision import decode_segment
-from arco_flow.domain.errors import Unavailable
-from arco_flow.domain.events import Event, TimerFired, encode_event
-from arco_flow.domain.ids import plan_path, run_entity
+from arco_flow.domain.errors import ArcoError, Unavailable
+from arco_flow.domain.events import Event, LeadershipTaken, TimerFired, encode_event
+from arco_flow.domain.ids import Entity, plan_path, pointer_path, run_entity
+from arco_flow.domain.leadership import PLANE_SCOPE
 from arco_flow.domain.manifest import TimeoutsSpec
 from arco_flow.domain.run import decode_run
 from arco_flow.engine.context import Settings
-from arco_flow.engine.sweeper import LEASE_MS, sweep
+from arco_flow.engine.sweeper import LEASE, LEASE_MS, sweep
+from arco_flow.ports.store import Commit, Head
 from arco_flow.simulation.shapes import manifest_of
 from engine.workers import Worker, good, silent, survive
-from engine.world import MINUTES, RETRY, SCOPE, SECONDS, World, check
+from engine.world import MINUTES, RETRY, RIVAL, SCOPE, SECONDS, World, check
 
 
 def nothing_arrives(_queue: str, _name: str, _at_ms: int) -> tuple[int, ...]:
@@ -116,6 +118,52 @@ async def test_an_entity_that_can_not_be_folded_does_not_keep_the_others_waiting
     with pytest.raises(Unavailable, match="is missing"):
         await world.sweep()
     assert (await world.view(whole.run_id)).state == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "said"),
+    [
+        ("run", "run_r", "the state of a run can not be read"),
+        ("asset", "t.a", "the counters of an asset can not be read"),
+        ("deployment", "current", "a deployment can not be read"),
+        ("dynamic", "regions", "the counters of dynamic partitions can not be read"),
+        ("leadership", "other", "the holder of a lease can not be read"),
+        ("leadership", LEASE, "the holder of a lease can not be read"),
+        ("kind_of_tomorrow", "x", "'kind_of_tomorrow' is no kind of entity"),
+    ],
+)
+async def test_an_entity_whose_head_is_damaged_does_not_keep_the_others_waiting(
+    kind: str, name: str, said: str
+) -> None:
+    world = World(timing=only("worker"), behaviour=survive(good))
+    scope = PLANE_SCOPE if kind == "leadership" else RIVAL
+    await damage(world, str(Entity(scope, kind, name)))
+    await world.deploy(manifest_of({"a": []}))
+    run = await world.request()
+    await world.run_for(20 * SECONDS)
+    with pytest.raises(ArcoError, match=said):
+        await world.sweep()
+    assert (await world.view(run.run_id)).state == "SUCCEEDED"
+
+
+async def damage(world: World, entity: str) -> None:
+    """Give an entity a head that is none, and an event that waits."""
+    world.store.observers.clear()  # they read what they watch
+    await world.store.commit(Commit(Head(entity, 1, "ACTIVE", b"\xc1"), 0, b"{}"))
+    event = Event("taken:1", world.now_ms, entity, LeadershipTaken("other", "me", 1), "plane")
+    await world.store.post(entity, event.id, encode_event(event))
+
+
+async def test_a_damaged_pointer_keeps_no_other_version_from_becoming_current() -> None:
+    world = World(behaviour=survive(good))
+    await world.deploy(manifest_of())
+    damaged = pointer_path(SCOPE, "t.a", "")
+    world.objects.put_if_absent(damaged, b"[]")
+    run = await world.request()
+    await world.run_for(MINUTES)
+    assert (await world.view(run.run_id)).state == "SUCCEEDED"
+    assert world.objects.get(damaged).data == b"[]"
+    assert world.objects.get(pointer_path(SCOPE, "t.b", "")) is not None
 
 
 async def test_two_sweepers_do_not_sweep_at_once_and_a_dead_one_is_followed_soon() -> None:

@@ -9,16 +9,24 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from arco_flow.domain.asset import decode_materialization
+import msgspec
+
+from arco_flow.domain.asset import Counters, decode_counters, decode_materialization
 from arco_flow.domain.cron import parse_cron
 from arco_flow.domain.cron_fields import parse_fields
 from arco_flow.domain.decision import decode_segment, encode_segment
+from arco_flow.domain.deployment import Deployment, decode_deployment
 from arco_flow.domain.durations import format_duration, parse_duration_ms
-from arco_flow.domain.dynamic import decode_dynamic_key
+from arco_flow.domain.dynamic import (
+    DynamicCounters,
+    decode_dynamic_counters,
+    decode_dynamic_key,
+)
 from arco_flow.domain.effects import decode_owed, encode_owed
 from arco_flow.domain.envelope import parse_envelope
 from arco_flow.domain.events import decode_event, encode_event
 from arco_flow.domain.identifiers import (
+    parse_traceparent,
     validate_asset_key,
     validate_group,
     validate_kinds,
@@ -29,6 +37,7 @@ from arco_flow.domain.identifiers import (
     validate_tenant,
 )
 from arco_flow.domain.ids import Entity, callback_task_id, parse_callback_task_id
+from arco_flow.domain.leadership import Leadership, decode_leadership
 from arco_flow.domain.lenient_moments import read_moment_leniently
 from arco_flow.domain.manifest import manifest_bytes, parse_manifest
 from arco_flow.domain.name_partitions import check_name
@@ -96,6 +105,32 @@ STORED = (
         bytes_of,
         ("dynamic.decode_dynamic_key",),
         json=True,
+    ),
+    *(
+        Decoder(
+            name, read, (msgspec.msgpack.encode(value),), DAMAGED, msgspec.msgpack.encode, (at,)
+        )
+        for name, read, value, at in (
+            ("counters", decode_counters, Counters(3, 2, 5), "asset.decode_counters"),
+            (
+                "dynamic_counters",
+                decode_dynamic_counters,
+                DynamicCounters(2, 7, 5),
+                "dynamic.decode_dynamic_counters",
+            ),
+            (
+                "deployment",
+                decode_deployment,
+                Deployment(1, "m", "cv", 2, {"target": "shop"}, 5, "user:me", 1),
+                "deployment.decode_deployment",
+            ),
+            (
+                "leadership",
+                decode_leadership,
+                Leadership("a", 3, 5),
+                "leadership.decode_leadership",
+            ),
+        )
     ),
     Decoder(
         "owed",
@@ -285,6 +320,13 @@ NAMES = (
             ("tenant", validate_tenant, b"acme-1"),
             ("partition_name", check_name, "Zürich".encode()),
         )
+    ),
+    Decoder(
+        "traceparent",
+        of_text(parse_traceparent),
+        (b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",),
+        (),
+        covers=("identifiers.parse_traceparent",),
     ),
     Decoder("tags", of_json(_of(dict, validate_tags)), (b'{"a/b":"c","d":""}',), json=True),
     Decoder("labels", of_json(_of(dict, validate_labels)), (b'{"a b":"c"}',), json=True),

@@ -60,6 +60,14 @@ class Counters(msgspec.Struct, frozen=True, array_like=True):
     last_promoted_ms: int = 0
 
 
+_counters_decoder = msgspec.msgpack.Decoder(Counters)
+
+
+def decode_counters(packed: bytes) -> Counters:
+    """Unpack a head. Raises Unavailable when the bytes are none."""
+    return read_stored(_counters_decoder, packed, "the counters of an asset")
+
+
 @dataclass(frozen=True, slots=True)
 class AssetCatalog:
     """State of the asset entity: its counters and the rows that a batch touches."""

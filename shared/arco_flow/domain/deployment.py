@@ -14,6 +14,7 @@ import msgspec
 from arco_flow.domain.decision import APPLIED, IGNORED, Decision, Entry
 from arco_flow.domain.events import Event, ManifestDeployed, event_type
 from arco_flow.domain.manifest import AssetSpec, Manifest
+from arco_flow.domain.stored_forms import read_stored
 
 
 class Deployment(msgspec.Struct, frozen=True, rename="camel"):
@@ -27,6 +28,14 @@ class Deployment(msgspec.Struct, frozen=True, rename="camel"):
     deployed_ms: int = 0
     actor: str = ""
     version: int = 0
+
+
+_decoder = msgspec.msgpack.Decoder(Deployment)
+
+
+def decode_deployment(packed: bytes) -> Deployment:
+    """Unpack a head. Raises Unavailable when the bytes are none."""
+    return read_stored(_decoder, packed, "a deployment")
 
 
 def decide_deployment(

@@ -38,11 +38,17 @@ class DynamicSet:
 
 
 _decoder = msgspec.json.Decoder(DynamicKey)
+_counters_decoder = msgspec.msgpack.Decoder(DynamicCounters)
 
 
 def decode_dynamic_key(raw: bytes) -> DynamicKey:
     """Decode a row. Raises Unavailable when the bytes are none."""
     return read_stored(_decoder, raw, "a key of dynamic partitions")
+
+
+def decode_dynamic_counters(packed: bytes) -> DynamicCounters:
+    """Unpack a head. Raises Unavailable when the bytes are none."""
+    return read_stored(_counters_decoder, packed, "the counters of dynamic partitions")
 
 
 def rows_needed(events: Sequence[Event]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import msgspec
 from arco_flow.domain.decision import APPLIED, IGNORED, Decision, Entry
 from arco_flow.domain.events import Event, LeadershipTaken, event_type
 from arco_flow.domain.ids import Entity, Scope
+from arco_flow.domain.stored_forms import read_stored
 
 PLANE_SCOPE = Scope("_plane", "_plane")
 """Of what belongs to no tenant; no tenant can be called so."""
@@ -20,6 +21,14 @@ class Leadership(msgspec.Struct, frozen=True, array_like=True):
     holder: str = ""
     token: int = 0
     since_ms: int = 0
+
+
+_decoder = msgspec.msgpack.Decoder(Leadership)
+
+
+def decode_leadership(packed: bytes) -> Leadership:
+    """Unpack a head. Raises Unavailable when the bytes are none."""
+    return read_stored(_decoder, packed, "the holder of a lease")
 
 
 def leadership_entity(lease: str) -> Entity:

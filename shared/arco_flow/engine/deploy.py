@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
 from arco_flow.domain.asset import decode_materialization
 from arco_flow.domain.deployment import (
     Deployment,
     ManifestDiff,
+    decode_deployment,
     diff_manifests,
     makes_stale,
 )
@@ -99,7 +98,7 @@ async def load_deployment(engine: Engine, scope: Scope) -> Deployment:
 
 async def _current(engine: Engine, scope: Scope) -> Deployment:
     head = await engine.store.load(str(deployment_entity(scope)))
-    return Deployment() if head is None else msgspec.msgpack.decode(head.state, type=Deployment)
+    return decode_deployment(head.state) if head else Deployment()
 
 
 async def _make_current(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from arco_flow.domain.errors import InvalidInput
 from arco_flow.domain.ids import Entity
 from arco_flow.engine.context import Engine
-from arco_flow.engine.machines import MACHINES
 from arco_flow.engine.mailbox import Folded, fold, wake
 from arco_flow.ports.log_context import label_entity
 
@@ -16,9 +15,6 @@ async def dispatch_task(engine: Engine, body: bytes) -> Folded:
         entity = body.decode()
     except UnicodeDecodeError as error:
         raise InvalidInput(f"this is no wake: {error}") from error
-    kind = Entity.parse(entity).kind
-    if kind not in MACHINES:
-        raise InvalidInput(f"'{kind}' is no kind of entity", fix=f"known: {', '.join(MACHINES)}")
     return await dispatch(engine, entity)
 
 

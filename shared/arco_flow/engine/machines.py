@@ -1,6 +1,6 @@
 """The entities' machines: how each kind is unpacked, decided and packed again.
 
-The engine's loop is the same for all of them; a new entity is one more row of MACHINES.
+The engine's loop is the same for all of them; a new kind is one more row of the table.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import msgspec
 from arco_flow.domain import asset as catalog
 from arco_flow.domain import dynamic
 from arco_flow.domain.decision import Decision
-from arco_flow.domain.deployment import Deployment, decide_deployment
-from arco_flow.domain.errors import NotFound
+from arco_flow.domain.deployment import Deployment, decide_deployment, decode_deployment
+from arco_flow.domain.errors import InvalidInput, NotFound
 from arco_flow.domain.events import Event, TimerFired
 from arco_flow.domain.ids import Entity
-from arco_flow.domain.leadership import Leadership, decide_leadership
+from arco_flow.domain.leadership import Leadership, decide_leadership, decode_leadership
 from arco_flow.domain.run import Run, encode_run
 from arco_flow.domain.run_decide import ORDER_VERSION, decide_run
 from arco_flow.engine.context import Engine
@@ -120,9 +120,7 @@ class AssetMachine(Machine):
         self, engine: Engine, entity: Entity, head: Head | None, events: Sequence[Event]
     ) -> catalog.AssetCatalog:
         """Counters and the rows that the events touch."""
-        counters = catalog.Counters()
-        if head is not None:
-            counters = msgspec.msgpack.decode(head.state, type=catalog.Counters)
+        counters = catalog.decode_counters(head.state) if head else catalog.Counters()
         keys = catalog.rows_needed(events)
         raw = await engine.store.rows(str(entity), keys) if keys else {}
         rows = {key: catalog.decode_materialization(body) for key, body in raw.items()}
@@ -150,9 +148,7 @@ class DeploymentMachine(Machine):
     ) -> Deployment:
         """The current deployment, number 0 before the first."""
         del engine, entity, events
-        if head is None:
-            return Deployment()
-        return msgspec.msgpack.decode(head.state, type=Deployment)
+        return decode_deployment(head.state) if head else Deployment()
 
     async def decide(
         self, engine: Engine, entity: Entity, state: Any, events: Sequence[Event], now_ms: int
@@ -174,9 +170,9 @@ class DynamicMachine(Machine):
         self, engine: Engine, entity: Entity, head: Head | None, events: Sequence[Event]
     ) -> dynamic.DynamicSet:
         """Counters and the keys that the events touch."""
-        counters = dynamic.DynamicCounters()
-        if head is not None:
-            counters = msgspec.msgpack.decode(head.state, type=dynamic.DynamicCounters)
+        counters = (
+            dynamic.decode_dynamic_counters(head.state) if head else dynamic.DynamicCounters()
+        )
         keys = dynamic.rows_needed(events)
         raw = await engine.store.rows(str(entity), keys) if keys else {}
         rows = {key: dynamic.decode_dynamic_key(body) for key, body in raw.items()}
@@ -202,9 +198,7 @@ class LeadershipMachine(Machine):
     ) -> Leadership:
         """The latest grant, token 0 before the first."""
         del engine, entity, events
-        if head is None:
-            return Leadership()
-        return msgspec.msgpack.decode(head.state, type=Leadership)
+        return decode_leadership(head.state) if head else Leadership()
 
     async def decide(
         self, engine: Engine, entity: Entity, state: Any, events: Sequence[Event], now_ms: int
@@ -218,11 +212,20 @@ class LeadershipMachine(Machine):
         return Packed("ACTIVE", msgspec.msgpack.encode(state), {"holder": state.holder})
 
 
-MACHINES: dict[str, Machine] = {
+_MACHINES: dict[str, Machine] = {
     "run": RunMachine(),
     "asset": AssetMachine(),
     "deployment": DeploymentMachine(),
     "dynamic": DynamicMachine(),
     "leadership": LeadershipMachine(),
 }
-"""Kind of entity -> its machine."""
+
+
+def machine_of(entity: Entity) -> Machine:
+    """The machine of an entity's kind. Raises InvalidInput for a kind that this code has not."""
+    machine = _MACHINES.get(entity.kind)
+    if machine is None:
+        raise InvalidInput(
+            f"'{entity.kind}' is no kind of entity", fix=f"known: {', '.join(_MACHINES)}"
+        )
+    return machine

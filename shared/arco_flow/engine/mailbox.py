@@ -21,7 +21,7 @@ from arco_flow.domain.errors import Contended, InvalidInput, NotFound, Unavailab
 from arco_flow.domain.events import Event, TimerFired, UnknownEvent, decode_event, encode_event
 from arco_flow.domain.ids import Entity, queue_task_name
 from arco_flow.engine.context import Engine
-from arco_flow.engine.machines import MACHINES, Machine
+from arco_flow.engine.machines import Machine, machine_of
 from arco_flow.engine.submit_effects import submit_effects
 from arco_flow.ports.store import Commit, Head, InboxItem, Posted
 
@@ -63,7 +63,7 @@ async def record(engine: Engine, entity: Entity, event: Event) -> Folded | Poste
 async def _folded_now(engine: Engine, entity: Entity, events: Sequence[Event]) -> Folded | None:
     """Fold the events in this request when the entity is quiet; None when they must be posted."""
     head = await engine.store.load(str(entity))
-    if head is None and MACHINES[entity.kind].must_exist:
+    if head is None and machine_of(entity).must_exist:
         raise NotFound(f"no {entity.kind} '{entity.name}'")
     quiet_ms = engine.settings.quiet_ms
     if str(entity) in engine.memory.folding:
@@ -160,7 +160,7 @@ class _Batch:
 async def _gather(
     engine: Engine, entity: Entity, extra: Sequence[Event], sweeping: bool
 ) -> _Batch | None:
-    machine, name = MACHINES[entity.kind], str(entity)
+    machine, name = machine_of(entity), str(entity)
     head = await engine.store.load(name)
     if head is None and machine.must_exist:
         return None

@@ -45,6 +45,7 @@ from arco_flow.domain.planner import (
 )
 from arco_flow.domain.run import Run, encode_run
 from arco_flow.domain.run_decide import ORDER_VERSION, new_run, open_run
+from arco_flow.domain.stored_forms import read_stored
 from arco_flow.domain.targets import PartitionRequest
 from arco_flow.domain.wire import fingerprint
 from arco_flow.engine.context import Engine
@@ -79,6 +80,9 @@ class Reservation(msgspec.Struct, frozen=True, rename="camel"):
     fingerprint: str
     writer: str
     created_ms: int
+
+
+_reservations = msgspec.json.Decoder(Reservation)
 
 
 async def request_run(
@@ -149,7 +153,7 @@ def _checked(spec: RunSpec) -> RunSpec:
 
 async def _reservation(engine: Engine, scope: Scope, run_key: str) -> Reservation | None:
     raw = await engine.store.document(RUN_KEYS, _reservation_key(scope, run_key))
-    return None if raw is None else msgspec.json.decode(raw, type=Reservation)
+    return None if raw is None else read_stored(_reservations, raw, "what a run key stands for")
 
 
 def _reservation_key(scope: Scope, run_key: str) -> str:

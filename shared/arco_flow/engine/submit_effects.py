@@ -21,9 +21,17 @@ from arco_flow.domain.effects import (
 from arco_flow.domain.errors import Rejected, Unavailable
 from arco_flow.domain.events import Event
 from arco_flow.domain.ids import Entity, dispatch_id_of, queue_task_name
+from arco_flow.domain.stored_forms import read_stored
 from arco_flow.engine.context import Engine
 from arco_flow.engine.envelopes import build_envelopes
 from arco_flow.ports.tasks import NewTask
+
+
+class _Pointer(msgspec.Struct):
+    promotion: int
+
+
+_pointers = msgspec.json.Decoder(_Pointer)
 
 Deliver = Callable[[Engine, Entity, Sequence[Event]], Awaitable[None]]
 """How events reach another entity: `mailbox.record_all`, handed in because folding sends."""
@@ -118,7 +126,7 @@ async def _swap_pointer(engine: Engine, effect: SwapPointer) -> None:
         current = await engine.objects.get(effect.path)
         if current is None:
             done = await engine.objects.put_if_absent(effect.path, body)
-        elif msgspec.json.decode(current.data)["promotion"] >= effect.promotion:
+        elif read_stored(_pointers, current.data, effect.path).promotion >= effect.promotion:
             return
         else:
             done = await engine.objects.put_if_generation(effect.path, body, current.generation)

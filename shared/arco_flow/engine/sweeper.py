@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import logging
 
-import msgspec
-
 from arco_flow.domain.errors import ArcoError
 from arco_flow.domain.events import Event, LeadershipTaken
 from arco_flow.domain.ids import Entity, queue_task_name
-from arco_flow.domain.leadership import Leadership, leadership_entity
+from arco_flow.domain.leadership import Leadership, decode_leadership, leadership_entity
 from arco_flow.engine.context import Engine
 from arco_flow.engine.mailbox import fold, pay_debts, record
 from arco_flow.ports.log_context import label_entity, log_part
@@ -42,10 +40,13 @@ async def sweep(engine: Engine, holder: str) -> int | None:
 
 
 async def _sweep_under(engine: Engine, lease: Lease) -> int:
-    await _note_leader(engine, lease)
+    failed: ArcoError | None = None
+    try:
+        await _note_leader(engine, lease)
+    except ArcoError as error:
+        failed = error
     now_ms = await engine.store.now_ms()
     overdue = await engine.store.overdue(now_ms - engine.settings.sweep_after_ms, SWEEP_LIMIT)
-    failed: ArcoError | None = None
     held: Lease | None = lease
     for name in overdue:
         with log_part():
@@ -86,9 +87,7 @@ async def _note_leader(engine: Engine, lease: Lease) -> None:
     """Write down a change of the holder: a lease that is taken again by the same one is none."""
     entity = leadership_entity(lease.name)
     head = await engine.store.load(str(entity))
-    known = Leadership()
-    if head is not None:
-        known = msgspec.msgpack.decode(head.state, type=Leadership)
+    known = decode_leadership(head.state) if head else Leadership()
     if known.holder == lease.holder:
         return
     taken = LeadershipTaken(lease.name, lease.holder, lease.token, known.holder)
