@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -48,13 +49,13 @@ def new_engine() -> Engine:
     )
 
 
-async def deployed(*scopes: Scope) -> Engine:
+async def deployed(*scopes: Scope, location: Mapping[str, str] | None = None) -> Engine:
     engine = new_engine()
     raw = manifest_bytes(
         Manifest(code_version_id="v1", module="shop", assets=[AssetSpec(key="shop.a")])
     )
     for scope in scopes or (SCOPE,):
-        await deploy(engine, scope, raw, location={}, actor="user:me")
+        await deploy(engine, scope, raw, location=location or {}, actor="user:me")
     return engine
 
 
@@ -86,20 +87,53 @@ async def test_a_message_makes_a_run_and_its_repetition_names_the_same() -> None
     assert await runs(engine) == [first.run_id] == [again.run_id]
 
 
-async def test_who_asked_and_the_trace_go_into_the_ledger_and_to_the_worker() -> None:
-    engine = await deployed()
+def sent_to_the_worker(engine: Engine) -> list[bytes]:
+    """A list that the bodies come into which the worker is sent."""
     sent: list[bytes] = []
 
     async def receive(body: bytes, _delivery: object) -> None:
         sent.append(body)
 
     engine.tasks.register("worker", receive)  # type: ignore[attr-defined]
+    return sent
+
+
+async def test_who_asked_and_the_trace_go_into_the_ledger_and_to_the_worker() -> None:
+    engine = await deployed()
+    sent = sent_to_the_worker(engine)
     accepted = await ingest_run_request(engine, message())
     page = await list_run_events(engine, SCOPE, accepted.run_id, after=0, limit=1)
     assert page.events[0].event["actor"] == "sensor:new_files"
     assert page.events[0].event["traceparent"] == TRACEPARENT
     await engine.tasks.run_due()  # type: ignore[attr-defined]
     assert [parse_envelope(body).traceparent for body in sent] == [TRACEPARENT]
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        (
+            {"target": "shop", "root": "/app", "module": "shop"},
+            {"target": "shop", "root": "/app", "codeVersionId": "v1"},
+        ),
+        ({}, None),
+        ({"module": "shop"}, None),
+    ],
+)
+async def test_the_worker_is_sent_where_the_code_of_the_deployment_is(
+    location: dict[str, str], told: dict[str, str] | None
+) -> None:
+    engine = await deployed(location=location)
+    sent = sent_to_the_worker(engine)
+    await ingest_run_request(engine, message())
+    await engine.tasks.run_due()  # type: ignore[attr-defined]
+    assert [parse_envelope(body).payload.get("codeLocation") for body in sent] == [told]
+    without = await deployed()
+    bare = sent_to_the_worker(without)
+    await ingest_run_request(without, message())
+    await without.tasks.run_due()  # type: ignore[attr-defined]
+    grown = len(sent[0]) - len(bare[0])
+    assert grown <= 60 + sum(map(len, (told or {}).values())), "the texts and little more"
 
 
 async def test_a_message_acts_in_the_workspace_that_it_names_and_in_no_other() -> None:

@@ -20,7 +20,11 @@ from simulation.patches import Patches
 # -- reports -----------------------------------------------------------------------------------
 
 
-@caught_by("a_claimed_result_counts", "every_accepted_callback_is_recorded")
+@caught_by(
+    "every_accepted_callback_is_recorded",
+    "a_claimed_result_counts",
+    "one_worker_is_told_that_it_holds_the_claim",
+)
 def no_attempt_guard_before_the_fold(p: Patches) -> None:
     """A report is let into the inbox whatever attempt it is of."""
     p.edit(callbacks._check_attempt, "data.attempt != current", "False")

@@ -380,7 +380,7 @@ def a_lease_whose_token_stays(p: Patches) -> None:
     p.edit(MemoryStore.acquire_lease, "token if is_valid else token + 1", "token or 1")
 
 
-@caught_by("stale_holders_write_nothing")
+@needs("engine.test_leadership:test_a_holder_that_lost_its_lease_commits_nothing_under_it")
 def a_fence_that_nobody_looks_at(p: Patches) -> None:
     """Who has lost a lease while he stood still commits under it all the same."""
     p.edit(MemoryStore._check_preconditions, "commit.fence is not None", "False")
@@ -408,7 +408,7 @@ def a_token_of_any_attempt_of_its_task(p: Patches) -> None:
     )
 
 
-@caught_by("nobody_gets_in")
+@caught_by("nobody_gets_in", "a_marker_stands_before_its_pointer")
 def a_token_of_any_attempt(p: Patches) -> None:
     """Whoever has a token of ours may report what he likes."""
     a_token_of_any_task(p)
@@ -435,7 +435,7 @@ def reports_for_a_run_of_any_tenant(p: Patches) -> None:
     )
 
 
-@caught_by("nobody_gets_in")
+@caught_by("nobody_gets_in", "a_marker_stands_before_its_pointer")
 def a_token_of_any_tenant(p: Patches) -> None:
     """Whoever has a token of ours may report what he likes, of any tenant's runs."""
     a_token_of_any_attempt(p)

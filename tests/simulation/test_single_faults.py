@@ -35,6 +35,7 @@ it does; only one of them may."""
 READS = (
     "store.now_ms",
     "store.load",
+    "store.load_many",
     "store.inbox",
     "store.rows",
     "store.document",

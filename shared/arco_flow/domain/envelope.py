@@ -29,12 +29,25 @@ class InputRef(_Message, frozen=True, rename="camel", omit_defaults=True, kw_onl
     versions: list[tuple[str, str, str]] = []
 
 
+class CodeLocation(_Message, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Where the code of the deployment is that was current when the attempt was dispatched.
+
+    target: module, file or folder; root: folder that it is imported from, on the worker's own
+    disk. code_version_id: of that deployment, which may be later than the run's.
+    """
+
+    target: str = ""
+    root: str = ""
+    code_version_id: str = ""
+
+
 class TaskPayload(_Message, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """What the task is, beyond the protocol's routing fields.
 
     partition: canonical; partition_name: as users see it. inputs: by parameter;
     inputs_object: key of a JSON object that holds them when they exceed 64 KiB.
     Milliseconds throughout; execution_timeout_ms 0 = unlimited. retry_number: 0 for the first.
+    code_location: so that a worker needs to ask nobody for it.
     """
 
     asset_key: str
@@ -51,6 +64,7 @@ class TaskPayload(_Message, frozen=True, rename="camel", omit_defaults=True, kw_
     retry_number: int = 0
     run_tags: dict[str, str] = {}
     previous_attempt_id: str = ""
+    code_location: CodeLocation | None = None
 
 
 class DispatchEnvelope(_Message, frozen=True, rename="camel", omit_defaults=True, kw_only=True):

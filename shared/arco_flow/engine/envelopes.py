@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import msgspec
 
+from arco_flow.domain.deployment import Deployment
 from arco_flow.domain.effects import DispatchAttempt
-from arco_flow.domain.envelope import DispatchEnvelope, InputRef, TaskPayload
+from arco_flow.domain.envelope import CodeLocation, DispatchEnvelope, InputRef, TaskPayload
 from arco_flow.domain.ids import (
     Entity,
     attempt_id_of,
     callback_task_id,
+    deployment_entity,
     dispatch_id_of,
 )
 from arco_flow.domain.plan import PlanIndex, input_versions
@@ -22,6 +24,7 @@ from arco_flow.domain.wire import sha256_hex
 from arco_flow.engine.context import Engine
 from arco_flow.engine.objects import load_plan, load_run, put_immutable
 from arco_flow.engine.present import stamp
+from arco_flow.ports.store import Head
 
 INLINE_INPUT_BYTES = 64 * 1024
 """Above this an envelope's inputs travel as an object: a queue refuses tasks over 100 KiB."""
@@ -31,13 +34,27 @@ async def build_envelopes(
     engine: Engine, entity: Entity, effects: Sequence[DispatchAttempt]
 ) -> list[DispatchEnvelope | None]:
     """One envelope per effect, None for an attempt that is no longer to be dispatched."""
-    head = await engine.store.load(str(entity))
+    deployment = str(deployment_entity(entity.scope))
+    # One call for both: the deployment costs one more document per batch, and no more time.
+    heads = await engine.store.load_many([str(entity), deployment])
+    head = heads.get(str(entity))
     if head is None:
         return [None] * len(effects)
     run = load_run(engine, head)
     plan = await load_plan(engine, entity.scope, run.plan_id)
-    now_ms = engine.clock.now_ms()
-    return [await _envelope(engine, entity, run, plan, e, now_ms) for e in effects]
+    code, now_ms = _location(heads.get(deployment)), engine.clock.now_ms()
+    return [await _envelope(engine, entity, run, plan, e, code, now_ms) for e in effects]
+
+
+def _location(head: Head | None) -> CodeLocation | None:
+    """Where the current deployment's code is; None when it does not say so."""
+    if head is None:
+        return None
+    current = msgspec.msgpack.decode(head.state, type=Deployment)
+    target, root = (current.location.get(name, "") for name in ("target", "root"))
+    if not target:
+        return None
+    return CodeLocation(target=target, root=root, code_version_id=current.code_version_id)
 
 
 async def _envelope(
@@ -46,6 +63,7 @@ async def _envelope(
     run: Run,
     plan: PlanIndex,
     effect: DispatchAttempt,
+    code: CodeLocation | None,
     now_ms: int,
 ) -> DispatchEnvelope | None:
     index = effect.task_index
@@ -61,7 +79,7 @@ async def _envelope(
     claims = AttemptClaims(
         scope.tenant, scope.workspace, task_id, run.run_id, effect.attempt, attempt_id, expires_ms
     )
-    payload = await _payload(engine, entity, run, plan, effect)
+    payload = await _payload(engine, entity, run, plan, effect, code)
     return DispatchEnvelope(
         tenant_id=scope.tenant,
         workspace_id=scope.workspace,
@@ -83,7 +101,12 @@ async def _envelope(
 
 
 async def _payload(
-    engine: Engine, entity: Entity, run: Run, plan: PlanIndex, effect: DispatchAttempt
+    engine: Engine,
+    entity: Entity,
+    run: Run,
+    plan: PlanIndex,
+    effect: DispatchAttempt,
+    code: CodeLocation | None,
 ) -> TaskPayload:
     index = effect.task_index
     task, spec = plan.plan.tasks[index], plan.spec(index)
@@ -101,6 +124,7 @@ async def _payload(
         cancel_grace_ms=run.cancel_grace_ms,
         retry_number=effect.attempt - 1,
         run_tags=run.tags,
+        code_location=code,
     )
 
 

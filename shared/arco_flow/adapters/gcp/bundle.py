@@ -41,6 +41,14 @@ ENGINE_ENVIRONMENT: Final = {
     "ARCO_FLOW_HEARTBEAT_INTERVAL_MS": "1000",
 }
 """Shorter than in the cloud: somebody is watching, and emulators cost nothing."""
+EMULATORS: Final = {
+    "FIRESTORE_EMULATOR_HOST": "firestore",
+    "PUBSUB_EMULATOR_HOST": "pubsub",
+    "STORAGE_EMULATOR_HOST": "storage",
+    "ARCO_FLOW_TASKS_ENDPOINT": "tasks",
+    "ARCO_FLOW_SCHEDULER_ENDPOINT": "scheduler",
+}
+"""Variable -> the service that it leads to. A function is told of those that the table grants."""
 
 
 @dataclass(slots=True)
@@ -63,9 +71,9 @@ class FunctionProcess:
 @dataclass(frozen=True, slots=True)
 class BundleSettings:
     """folder: state and logs. functions: folder of functions.yaml. certs_url: of the issuer that
-    signs the tokens. environment: of the emulators, for every function. workers: processes of
-    user code. engine: variables of the engine's settings, over ours. copies: function -> number
-    of instances; the first one is who the others call."""
+    signs the tokens. environment: of the emulators, for the functions that use them. workers:
+    processes of user code. engine: variables of the engine's settings, over ours. copies:
+    function -> number of instances; the first one is who the others call."""
 
     folder: Path
     functions: Path
@@ -150,7 +158,8 @@ class Bundle:
         accounts = {identity: account_email(place.project, identity) for identity in _all(row)}
         principals = {mail: msgspec.to_builtins(p) for mail, p in self.settings.principals.items()}
         return {
-            **self.settings.environment,
+            **self._emulators_of(row),
+            **self._secrets_of(row),
             **ENGINE_ENVIRONMENT,
             **self.settings.engine,
             "ARCO_FLOW_FUNCTION": function,
@@ -166,9 +175,22 @@ class Bundle:
             "ARCO_FLOW_ACCOUNTS": json.dumps(accounts),
             "ARCO_FLOW_PRINCIPALS": json.dumps(principals) if row.access == "users" else "",
             "ARCO_FLOW_OIDC_CERTS_URL": self.settings.certs_url,
+            "ARCO_FLOW_WORKERS": str(self.settings.workers),
+        }
+
+    def _emulators_of(self, row: Function) -> dict[str, str]:
+        return {
+            name: value
+            for name, value in self.settings.environment.items()
+            if name not in EMULATORS or EMULATORS[name] in row.uses
+        }
+
+    def _secrets_of(self, row: Function) -> dict[str, str]:
+        if not row.holds_secrets:
+            return {}
+        return {
             "ARCO_FLOW_TENANT_SECRET": self._secrets["tenant"],
             "ARCO_FLOW_TOKEN_SECRET": self._secrets["token"],
-            "ARCO_FLOW_WORKERS": str(self.settings.workers),
         }
 
     def _spawn(self, function: FunctionProcess) -> None:

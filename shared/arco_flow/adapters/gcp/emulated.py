@@ -63,7 +63,11 @@ class EmulatedPlane:
             function: self.emulators.issuer.mint(email, url, lifetime_seconds=lifetime_seconds)
             for function, url in self.bundle.urls.items()
         }
-        return {**self.bundle.wiring_of("api"), TOKENS_VARIABLE: json.dumps(tokens)}
+        return {
+            **self.bundle.settings.environment,
+            **self.bundle.wiring_of("api"),
+            TOKENS_VARIABLE: json.dumps(tokens),
+        }
 
 
 @contextlib.asynccontextmanager

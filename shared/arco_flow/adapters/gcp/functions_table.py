@@ -49,6 +49,12 @@ class Function(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     cron: str = ""
     retry: Retry = Retry()
 
+    @property
+    def holds_secrets(self) -> bool:
+        """Whether it is given the plane's secrets: who keeps the plane's state decides on runs and
+        signs the tokens of attempts, and nobody else has a use for them."""
+        return "firestore" in self.uses
+
 
 class Queue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A queue of Cloud Tasks. max_attempts: 0 = without end."""

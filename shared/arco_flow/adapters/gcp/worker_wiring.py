@@ -1,4 +1,8 @@
-"""The worker function: user code in processes of its own, their outputs in Cloud Storage."""
+"""The worker function: user code in processes of its own, their outputs in Cloud Storage.
+
+It holds no secret of the plane and asks Firestore nothing: what it is to run, with where the code
+is, stands in the envelope, which Cloud Tasks delivers under an identity token.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import msgspec
 
 from arco_flow.adapters.gcp.wiring import CloudPlane, Handler, web_handler
 from arco_flow.domain.effects import StopAttempt
-from arco_flow.domain.envelope import DispatchEnvelope, parse_envelope
+from arco_flow.domain.envelope import CodeLocation, DispatchEnvelope, parse_envelope
 from arco_flow.domain.errors import InvalidInput, Unavailable
 from arco_flow.domain.ids import Scope
 from arco_flow.http.deliveries import DeliveryEndpoint
@@ -37,10 +41,11 @@ def serve_worker(function: str) -> Handler:
     return web_handler(endpoint.handle)
 
 
-class _Location(NamedTuple):
-    target: str
-    root: str
-    code_version_id: str
+class _Code(NamedTuple):
+    """What a warm pool has loaded."""
+
+    location: CodeLocation
+    scope: Scope
 
 
 class _Workers:
@@ -48,7 +53,7 @@ class _Workers:
 
     def __init__(self, plane: CloudPlane) -> None:
         self._plane = plane
-        self._pools: dict[tuple[_Location, Scope], WorkerPool] = {}
+        self._pools: dict[_Code, WorkerPool] = {}
         self._starting = asyncio.Lock()
         self._closing: asyncio.Future[None] | None = None
 
@@ -63,12 +68,12 @@ class _Workers:
         scope = Scope(envelope.tenant_id, envelope.workspace_id)
         label_logs(scope, run=envelope.run_id, task=envelope.task_key)
         follow_trace(envelope.run_id, envelope.traceparent)
-        location = await self._location_of(envelope)
-        if not location.target or not os.path.isdir(location.root):
-            problem = f"this worker does not have the code of the deployment: {location.root}"
+        location = self._location_of(envelope)
+        problem = _problem_of(location)
+        if problem:
             await report_unstarted(envelope, self._plane.settings.function, problem)
             return
-        pool = await self._pool_of(location, scope)
+        pool = await self._pool_of(_Code(location, scope))
         status = await pool.dispatch(msgspec.json.encode(envelope))
         if status == 400:
             raise InvalidInput(f"the worker refused the envelope of {envelope.task_key}")
@@ -84,21 +89,21 @@ class _Workers:
         for pool in self._pools.values():
             await pool.stop_attempt(stop.attempt_id, stop.reason)
 
-    async def _location_of(self, envelope: DispatchEnvelope) -> _Location:
+    def _location_of(self, envelope: DispatchEnvelope) -> CodeLocation:
+        """Where the attempt's code is: in this image, when the settings say so."""
         settings = self._plane.settings
         if settings.code_target:
-            return _Location(settings.code_target, settings.code_root or os.getcwd(), "")
-        # A worker whose code comes with its image never needs the engine.
-        from arco_flow.engine.deploy import load_deployment
+            root = settings.code_root or os.getcwd()
+            return CodeLocation(target=settings.code_target, root=root)
+        try:
+            return msgspec.convert(envelope.payload.get("codeLocation") or {}, CodeLocation)
+        except msgspec.ValidationError as error:
+            raise InvalidInput(f"the envelope's code location is none: {error}") from error
 
-        scope = Scope(envelope.tenant_id, envelope.workspace_id)
-        deployment = await load_deployment(await self._plane.engine(), scope)
-        told = deployment.location
-        return _Location(told.get("target", ""), told.get("root", ""), deployment.code_version_id)
-
-    async def _pool_of(self, location: _Location, scope: Scope) -> WorkerPool:
+    async def _pool_of(self, code: _Code) -> WorkerPool:
+        location, scope = code
         async with self._starting:
-            pool = self._pools.pop((location, scope), None)
+            pool = self._pools.pop(code, None)
             if pool is None:
                 pool = WorkerPool(
                     WorkerSpec(
@@ -111,8 +116,25 @@ class _Workers:
                     size=int(os.environ.get("ARCO_FLOW_WORKERS", "1")),
                 )
                 await pool.start()
-            self._pools[location, scope] = pool
+            self._pools[code] = pool
             if len(self._pools) > KEPT_POOLS:
                 oldest = self._pools.pop(next(iter(self._pools)))
                 self._closing = asyncio.ensure_future(oldest.close())
             return pool
+
+
+def _problem_of(location: CodeLocation) -> str:
+    """Why no process can run this code, "" when nothing speaks against it."""
+    if not location.target:
+        return (
+            "the deployment does not say where its code is\n"
+            "  fix: deploy it with `arco-flow deploy`, or name the code of the worker's image in"
+            " ARCO_FLOW_CODE_TARGET"
+        )
+    if not os.path.isdir(location.root):
+        return (
+            f"this worker does not have the folder of the code: {location.root}\n"
+            "  fix: build the worker's image with the code there, or name where it is in"
+            " ARCO_FLOW_CODE_TARGET and ARCO_FLOW_CODE_ROOT"
+        )
+    return ""
