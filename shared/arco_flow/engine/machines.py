@@ -6,9 +6,9 @@ The engine's loop is the same for all of them; a new kind is one more row of the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
@@ -26,6 +26,8 @@ from arco_flow.engine.context import Engine
 from arco_flow.engine.objects import load_plan, load_run
 from arco_flow.ports.log_context import follow_trace
 from arco_flow.ports.store import Head
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,29 +142,6 @@ class AssetMachine(Machine):
         return Packed("ACTIVE", msgspec.msgpack.encode(counters), labels)
 
 
-class DeploymentMachine(Machine):
-    """The workspace's deployment."""
-
-    async def load(
-        self, engine: Engine, entity: Entity, head: Head | None, events: Sequence[Event]
-    ) -> Deployment:
-        """The current deployment, number 0 before the first."""
-        del engine, entity, events
-        return decode_deployment(head.state) if head else Deployment()
-
-    async def decide(
-        self, engine: Engine, entity: Entity, state: Any, events: Sequence[Event], now_ms: int
-    ) -> Decision[Deployment]:
-        """`decide_deployment`."""
-        del engine, entity
-        return decide_deployment(state, events, now_ms)
-
-    def pack(self, state: Any) -> Packed:
-        """Packed deployment."""
-        labels = {"manifest": state.manifest_id}
-        return Packed("ACTIVE", msgspec.msgpack.encode(state), labels)
-
-
 class DynamicMachine(Machine):
     """Dynamic partitions definitions."""
 
@@ -190,34 +169,51 @@ class DynamicMachine(Machine):
         return Packed("ACTIVE", msgspec.msgpack.encode(state.counters))
 
 
-class LeadershipMachine(Machine):
-    """Who held a lease."""
+@dataclass(frozen=True, slots=True)
+class HeadMachine(Machine, Generic[S]):
+    """Entities whose heads hold all of their state. empty: the state before the first commit;
+    labels: what lists show of a state."""
+
+    empty: S
+    read: Callable[[bytes], S]
+    decision: Callable[[S, Sequence[Event], int], Decision[S]]
+    labels: Callable[[S], Mapping[str, str]]
 
     async def load(
         self, engine: Engine, entity: Entity, head: Head | None, events: Sequence[Event]
-    ) -> Leadership:
-        """The latest grant, token 0 before the first."""
+    ) -> S:
+        """The state of the head."""
         del engine, entity, events
-        return decode_leadership(head.state) if head else Leadership()
+        return self.read(head.state) if head else self.empty
 
     async def decide(
         self, engine: Engine, entity: Entity, state: Any, events: Sequence[Event], now_ms: int
-    ) -> Decision[Leadership]:
-        """`decide_leadership`."""
+    ) -> Decision[S]:
+        """The decision over the state alone."""
         del engine, entity
-        return decide_leadership(state, events, now_ms)
+        return self.decision(state, events, now_ms)
 
     def pack(self, state: Any) -> Packed:
-        """Packed grant."""
-        return Packed("ACTIVE", msgspec.msgpack.encode(state), {"holder": state.holder})
+        """The packed state."""
+        return Packed("ACTIVE", msgspec.msgpack.encode(state), self.labels(state))
 
 
 _MACHINES: dict[str, Machine] = {
     "run": RunMachine(),
     "asset": AssetMachine(),
-    "deployment": DeploymentMachine(),
+    "deployment": HeadMachine(
+        Deployment(),
+        decode_deployment,
+        decide_deployment,
+        lambda deployment: {"manifest": deployment.manifest_id},
+    ),
     "dynamic": DynamicMachine(),
-    "leadership": LeadershipMachine(),
+    "leadership": HeadMachine(
+        Leadership(),
+        decode_leadership,
+        decide_leadership,
+        lambda leadership: {"holder": leadership.holder},
+    ),
 }
 
 
