@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from e2e.harness import Kind
-
-KINDS = ("local", "memory", "emulated")
+from e2e.harness import KINDS, Kind
 
 
 def pytest_generate_tests(metafunc):

@@ -1,7 +1,7 @@
 """A whole plane for a test: real store, queue, server and worker processes; no mocks.
 
-Tests speak to it as users do, over HTTP and by the command line, so that the same suite can run
-against other planes later.
+Tests speak to it as users do, over HTTP and by the command line, so that the same suite runs
+against every kind of plane.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from arco_flow.adapters.local.objects import LocalObjects
 from arco_flow.adapters.local.wiring import (
+    LOCAL_ENGINE,
     LocalPlane,
     LocalSettings,
     durable_parts,
@@ -45,19 +48,32 @@ from arco_flow.engine.views import (
 )
 from arco_flow.ports.objects import Objects
 from arco_flow.sdk.discovery import load_definitions
+from e2e.kept import Kept
 
 
 class PlaneUnderTest:
-    """A running plane, with a client and shortcuts. folder: where the test's files are."""
+    """A running plane, with a client and shortcuts. folder: where the test's files are. kept:
+    what it keeps."""
 
-    def __init__(self, folder: Path, plane: Any, objects: Objects) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        plane: Any,
+        objects: Objects,
+        kept: Kept,
+    ) -> None:
         self.folder = folder
         self.plane = plane
         self.scope: Scope = plane.scope
         self.client = PlaneClient(plane.url, plane.token, plane.scope.workspace)
         self.objects = objects
-        # How late a timer may be: through a queue and two processes it takes longer.
-        self.timer_slack_seconds = 3 if Kind.current == "emulated" else 1
+        self.kept = kept
+        self.timer_slack_seconds = TIMER_SLACK_SECONDS[Kind.current]
+
+    def require_every_promise(self) -> None:
+        """Once it is at rest, by the ledgers and the objects themselves."""
+        self.kept.settle()
+        self.kept.require_every_promise()
 
     def attempt_token(self, run_id: str, task: str, attempt: int = 1) -> str:
         """What a worker of this attempt reports with, signed with the plane's own secret."""
@@ -76,10 +92,14 @@ class PlaneUnderTest:
         definitions = load_definitions(str(target))
         query = {f"location.{name}": text for name, text in definitions.location.items()}
         raw = manifest_bytes(definitions.manifest())
-        return self.client.post("/deployments", DeployOutcome, raw, **query)
+        return self.client.post("/deployments", DeployOutcome, raw, repeat=True, **query)
 
     def request(self, selection: str, **spec: Any) -> RunAccepted:
-        return self.client.post("/runs", RunAccepted, RunSpec(selection=selection, **spec))
+        """Ask for a run as the command line does: under a key of its own, so that it may be
+        asked for again."""
+        spec.setdefault("run_key", f"test:{secrets.token_hex(8)}")
+        asked = RunSpec(selection=selection, **spec)
+        return self.client.post("/runs", RunAccepted, asked, repeat=True)
 
     def run(self, run_id: str) -> RunView:
         return self.client.get(f"/runs/{run_id}", RunView)
@@ -160,6 +180,16 @@ class PlaneUnderTest:
         return done
 
 
+TIDY_SOON = replace(LOCAL_ENGINE, sweep_after_ms=200)
+"""The sweeper strikes off what was submitted; whoever waits until a plane is at rest waits for
+it."""
+KINDS = ("local", "memory", "emulated", "chaos")
+"""chaos: the emulated plane while its emulators duplicate, delay, lose, refuse and come early."""
+
+TIMER_SLACK_SECONDS = {"local": 1, "memory": 1, "emulated": 3, "chaos": 8}
+"""How late a timer may be: through a queue and two processes it takes longer."""
+
+
 class Kind:
     """Which plane `running_plane` gives: set per module by tests/e2e/conftest.py."""
 
@@ -167,29 +197,32 @@ class Kind:
 
 
 @contextmanager
-def running_plane(folder: Path, **settings: Any) -> Iterator[PlaneUnderTest]:
-    """A plane of the current kind for this folder."""
-    if Kind.current == "emulated":
+def running_plane(folder: Path, *, works: bool = True, **settings: Any) -> Iterator[PlaneUnderTest]:
+    """A plane of the current kind for this folder; settings are of embedded planes alone.
+
+    At the end all that was asked for is over, and then every promise was kept, by the ledgers and
+    the objects themselves. works: off, no worker begins a task, and what the test does not report
+    in its place stands still.
+    """
+    if Kind.current in ("emulated", "chaos"):
         from emulated.plane import emulated_plane
 
-        with emulated_plane() as plane:
-            under_test = PlaneUnderTest(folder, plane, plane.objects)
-            try:
-                yield under_test
-            finally:
-                under_test.client.close()
-        return
-    parts_of = forgetful_parts if Kind.current == "memory" else durable_parts
-    with _embedded_plane(folder, parts_of, settings) as under_test:
-        yield under_test
+        opened = emulated_plane(folder, chaos=Kind.current == "chaos", works=works)
+    else:
+        parts_of = forgetful_parts if Kind.current == "memory" else durable_parts
+        opened = _embedded_plane(folder, parts_of, settings, works=works)
+    with opened as plane:
+        yield plane
+        if works:
+            plane.require_every_promise()
 
 
 @contextmanager
 def _embedded_plane(
-    folder: Path, parts_of: Any, settings: dict[str, Any]
+    folder: Path, parts_of: Any, settings: dict[str, Any], *, works: bool
 ) -> Iterator[PlaneUnderTest]:
     """A plane over `folder/.arco-flow`, in a thread of its own."""
-    settings.setdefault("workers", 2)
+    settings = {"workers": 2, "engine": TIDY_SOON, **settings}
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -197,17 +230,26 @@ def _embedded_plane(
     def call(work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, loop).result(60)
 
+    async def keep_silent(_body: bytes, _delivery: object) -> None:
+        """Take a task as a worker does that dies before its first report."""
+
     async def build() -> LocalPlane:
         plane = LocalPlane(LocalSettings(folder / ".arco-flow", **settings), parts_of)
         await plane.start()
+        if not works:
+            plane.tasks.register("worker", keep_silent)
         return plane
 
     plane = call(build())
-    under_test = PlaneUnderTest(folder, plane, LocalObjects(folder / ".arco-flow" / "objects"))
+    objects = LocalObjects(folder / ".arco-flow" / "objects")
     try:
-        yield under_test
+        # Its sweeper comes every moment as it is.
+        engine = plane.engine
+        kept = Kept(plane.scope, engine.store, objects, call, engine.settings, lambda: None)
+        under_test = PlaneUnderTest(folder, plane, objects, kept)
+        with closing(under_test.client):
+            yield under_test
     finally:
-        under_test.client.close()
         call(plane.close())
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
