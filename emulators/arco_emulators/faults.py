@@ -44,6 +44,9 @@ class Faults:
     landed: float = 0
     """An API call is answered with UNAVAILABLE (503) although it was done. Firestore: whatever its
     answer was; a stream of answers breaks off after the first."""
+    landed_ms: Span = (0, 0)
+    """What landed is done this much later than it was refused, so that it may come after the next
+    attempt (Firestore only, calls with one answer)."""
     contended: float = 0
     """A write is refused with ABORTED, and nothing is done (Firestore only)."""
     landed_reset: float = 0

@@ -197,6 +197,43 @@ def test_commits_are_done_once_though_no_answer_ever_comes_back(run, faults):
     run(scenario)
 
 
+@pytest.fixture
+def all_landed(running):
+    """Returns when what was refused and is to land later is done."""
+
+    def wait():
+        url = f"http://127.0.0.1:{running.admin_port}/admin/idle"
+        assert requests.get(url, timeout=SECONDS).ok
+
+    return wait
+
+
+def test_a_commit_that_lands_behind_its_next_attempt_is_done_once(run, faults, all_landed):
+    async def scenario(store):
+        await store.post(RUN, "e1", b"event")
+        items = await store.inbox(RUN, 10)
+        faults(planned=landing(1), landed_ms=200)
+        head = await store.commit(commit_of(consumed=items, rows={"r": b"1"}))
+        all_landed()
+        assert head == await store.load(RUN)
+        assert await store.segments(RUN) == [b"segment"]
+
+    run(scenario)
+
+
+def test_a_commit_that_lands_after_all_attempts_was_not_called_undone(run, faults, all_landed):
+    async def scenario(store):
+        faults(planned=landing(4), landed_ms=2000)
+        with pytest.raises(OutcomeUnknown):
+            await store.commit(commit_of())
+        assert await store.load(RUN) is None
+        all_landed()
+        assert (await store.load(RUN)).version == 1
+        assert await store.segments(RUN) == [b"segment"]
+
+    run(scenario)
+
+
 def test_of_two_commits_whose_answers_are_lost_one_wins_and_the_other_is_contended(run, faults):
     async def scenario(store):
         faults(planned=landing(2))

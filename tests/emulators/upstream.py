@@ -21,6 +21,7 @@ class Upstream(grpc.GenericRpcHandler):
         self.metadata = {}
         self.seconds_left = None
         self.waiting = asyncio.Event()
+        self.released = asyncio.Event()
         self.cancelled = asyncio.Event()
 
     def service(self, details):
@@ -54,9 +55,10 @@ class Upstream(grpc.GenericRpcHandler):
     async def _wait(self):
         self.waiting.set()
         try:
-            await asyncio.Event().wait()
-        finally:
+            await self.released.wait()
+        except asyncio.CancelledError:
             self.cancelled.set()
+            raise
 
 
 @contextlib.asynccontextmanager

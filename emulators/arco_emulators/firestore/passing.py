@@ -23,6 +23,7 @@ ALL_IN_STREAMS = frozenset({"Listen", "Write"})
 _OURS = frozenset({"user-agent"})
 """Metadata that each connection has of its own."""
 
+_Pairs = tuple[tuple[str, str | bytes], ...]
 Refusal = tuple[grpc.StatusCode, str]
 UNAVAILABLE: Refusal = (grpc.StatusCode.UNAVAILABLE, "The service is currently unavailable.")
 ABORTED: Refusal = (
@@ -39,6 +40,7 @@ class Passing(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._trouble = trouble
         self._counters = counters
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
+        self._landings: set[asyncio.Task[None]] = set()
         self.under_way = 0
         """Calls that are not answered, but for those that stay open."""
         self.quiet = asyncio.Event()
@@ -51,6 +53,13 @@ class Passing(grpc.GenericRpcHandler):  # type: ignore[misc]
         if path not in self._handlers:
             self._handlers[path] = self._handler(path)
         return self._handlers[path]
+
+    async def close(self) -> None:
+        """Forget what has not landed yet."""
+        landings = tuple(self._landings)
+        for landing in landings:
+            landing.cancel()
+        await asyncio.gather(*landings, return_exceptions=True)
 
     def _handler(self, path: str) -> grpc.RpcMethodHandler:
         name, channel = path.rpartition("/")[2], self._channel
@@ -70,6 +79,9 @@ class Passing(grpc.GenericRpcHandler):  # type: ignore[misc]
         async def serve(request: bytes, context: Any) -> bytes:
             with self._counted():
                 fault = await self._begin(name, request, context)
+                if fault is Fault.LANDED:
+                    await self._land(name, method, request, _metadata(context))
+                    await context.abort(*UNAVAILABLE)
                 call = method(request, **_as_asked(context))
                 try:
                     answer: bytes = await call
@@ -123,6 +135,26 @@ class Passing(grpc.GenericRpcHandler):  # type: ignore[misc]
             call.cancel()
         await _end(fault, call, context)
 
+    async def _land(self, name: str, method: Any, request: bytes, metadata: _Pairs) -> None:
+        """Have the call done though nobody hears of it, also when the client gives up meanwhile;
+        returns when it is done, or at once when it is to land later."""
+        wait = self._trouble.seconds(self._trouble.faults.landed_ms)
+        landing = asyncio.create_task(self._landing(wait, name, method, request, metadata))
+        self._landings.add(landing)
+        landing.add_done_callback(self._landings.discard)
+        if not wait:
+            await asyncio.shield(landing)
+
+    async def _landing(
+        self, wait: float, name: str, method: Any, request: bytes, metadata: _Pairs
+    ) -> None:
+        with self._counted():
+            await asyncio.sleep(wait)
+            try:
+                await method(request, metadata=metadata)
+            except grpc.aio.AioRpcError as error:
+                self._counters.add("errors", f"{name} {error.code().name}")
+
     async def _refuse(
         self, name: str, fault: Fault | None, error: grpc.aio.AioRpcError, context: Any
     ) -> NoReturn:
@@ -148,9 +180,12 @@ class Passing(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 def _as_asked(context: Any) -> dict[str, Any]:
     """Metadata and seconds until the deadline, as the client gave them."""
+    return {"metadata": _metadata(context), "timeout": context.time_remaining()}
+
+
+def _metadata(context: Any) -> _Pairs:
     given = context.invocation_metadata() or ()
-    kept = tuple((key, value) for key, value in given if key not in _OURS)
-    return {"metadata": kept, "timeout": context.time_remaining()}
+    return tuple((key, value) for key, value in given if key not in _OURS)
 
 
 async def _end(fault: Fault | None, call: Any, context: Any) -> None:

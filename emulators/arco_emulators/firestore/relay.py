@@ -49,7 +49,8 @@ class Relay:
         await self.passing.quiet.wait()
 
     async def close(self) -> None:
-        """Give the connection back."""
+        """Give the connection back; what has not landed yet never will."""
+        await self.passing.close()
         await self._channel.close()
 
 

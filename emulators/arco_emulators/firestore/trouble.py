@@ -9,7 +9,7 @@ from typing import Any
 
 from arco_emulators.faults import Chaos
 
-KNOBS = frozenset({"unavailable", "contended", "landed", "api_delay_ms"})
+KNOBS = frozenset({"unavailable", "contended", "landed", "landed_ms", "api_delay_ms"})
 """Of `faults.Faults`, those that the relay has."""
 
 
