@@ -30,11 +30,12 @@ KNOWN_PLACES = (
     "~/google-cloud-sdk",
 )
 
-INSTALL = """\
-install them with: gcloud components install cloud-firestore-emulator pubsub-emulator
-  (from Debian packages: apt-get install google-cloud-cli-firestore-emulator \
-google-cloud-cli-pubsub-emulator)
-  or name the folder of the SDK in $ARCO_EMULATORS_SDK"""
+INSTALL = (
+    "gcloud components install cloud-firestore-emulator pubsub-emulator, or from Debian packages "
+    "apt-get install google-cloud-cli-firestore-emulator google-cloud-cli-pubsub-emulator; "
+    f"or name the folder of the SDK in {SDK_VARIABLE}"
+)
+INSTALL_JAVA = "install it, such as by apt-get install default-jre-headless, or set JAVA_HOME"
 
 START_SECONDS = 90
 STOP_SECONDS = 10
@@ -45,7 +46,11 @@ _JAVA_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Duser.language
 
 
 class JarsMissing(OSError):
-    """The emulators, or Java, are not on this machine; the text says how to install them."""
+    """The emulators, or Java, are not on this machine. what, mend: the two lines of the text."""
+
+    def __init__(self, what: str, mend: str) -> None:
+        self.what, self.mend = what, mend
+        super().__init__(f"{what}\n  fix: {mend}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ def find(jar: Jar, environ: Mapping[str, str] = os.environ) -> Path:
         found = sorted(root.glob(jar.pattern))
         if found:
             return found[-1]
-    raise JarsMissing(f"Google's {jar.name} emulator is not on this machine\n{INSTALL}")
+    raise JarsMissing(f"Google's {jar.name} emulator is not on this machine", INSTALL)
 
 
 def find_java(environ: Mapping[str, str] = os.environ) -> str:
@@ -115,7 +120,8 @@ def find_java(environ: Mapping[str, str] = os.environ) -> str:
         return str(Path(home) / "bin" / "java")
     found = shutil.which("java", path=environ.get("PATH"))
     if found is None:
-        raise JarsMissing("Google's emulators need Java 17 or later, and there is no java on PATH")
+        what = "Google's emulators need Java 17 or later, and there is no java on PATH"
+        raise JarsMissing(what, INSTALL_JAVA)
     return found
 
 

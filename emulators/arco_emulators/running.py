@@ -27,6 +27,16 @@ class Served(admin.Administered, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where an emulator answers gRPC, and where its administrative endpoint is; port 0 takes a free
+    one."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    admin_port: int = 0
+
+
 E = TypeVar("E", bound=Served)
 
 
@@ -40,10 +50,8 @@ class Running(Generic[E]):
 
 
 @contextlib.asynccontextmanager
-async def served(
-    emulator: E, issuer: Issuer, *, host: str, port: int, admin_port: int
-) -> AsyncIterator[Running[E]]:
-    """Serve while the block runs, then close the emulator; port 0 takes a free one.
+async def served(emulator: E, issuer: Issuer, at: Addresses) -> AsyncIterator[Running[E]]:
+    """Serve while the block runs, then close the emulator.
 
     Errors: OSError when a port is taken.
     """
@@ -51,8 +59,8 @@ async def served(
         stack.push_async_callback(emulator.close)
         emulator.start()
         handlers = rpc.Gate(emulator.chaos, emulator.counters).handlers(emulator.services())
-        bound = await stack.enter_async_context(rpc.serving(handlers, host=host, port=port))
+        bound = await stack.enter_async_context(rpc.serving(handlers, host=at.host, port=at.port))
         admin_bound = await stack.enter_async_context(
-            web.serving(admin.application(emulator, issuer), host=host, port=admin_port)
+            web.serving(admin.application(emulator, issuer), host=at.host, port=at.admin_port)
         )
         yield Running(emulator, bound, admin_bound)

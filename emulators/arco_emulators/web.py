@@ -38,7 +38,7 @@ def listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), backlog=512)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else error
-        raise OSError(f"port {port} of {host} can not be served: {why}") from error
+        raise OSError(f"port {port} of {host} can not be served: {why}; choose another") from error
 
 
 @contextlib.asynccontextmanager

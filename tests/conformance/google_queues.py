@@ -24,7 +24,7 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from arco_emulators import web
 from arco_emulators.clock import Clock
 from arco_emulators.identity import Issuer
-from arco_emulators.running import served
+from arco_emulators.running import Addresses, served
 from arco_emulators.tasks.emulator import Emulator
 from arco_emulators.tasks.settings import Limits, Settings
 from arco_flow.adapters.delivery import DeadTask, Delivery, QueueSettings
@@ -129,7 +129,7 @@ async def emulated_tasks(clock: Clock | None = None, **limits) -> AsyncIterator:
     """The emulator of Cloud Tasks in this event loop."""
     settings = Settings(limits=Limits(min_deadline_seconds=1, **limits))
     emulator = Emulator(settings, issuer(), clock=clock)
-    async with served(emulator, issuer(), host="127.0.0.1", port=0, admin_port=0) as running:
+    async with served(emulator, issuer(), Addresses()) as running:
         yield running
 
 

@@ -200,7 +200,11 @@ def test_up_env_and_down(arco_flow, tmp_path):
     assert arco_flow("down") == (0, "the emulators are down\n", "")
     assert arco_flow("down", "--json") == (0, '{"ended": false}\n', "")
     code, _, errors = arco_flow("env")
-    assert (code, errors) == (1, "error: no emulators of .arco-flow/emulators are up\n")
+    assert (code, errors) == (
+        1,
+        "error: no emulators of .arco-flow/emulators are up; "
+        "start them with: arco-flow emulators up\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -262,7 +266,7 @@ def test_absent_jars_are_told_with_how_to_install_them(arco_flow, tmp_path):
     assert errors.startswith("error: Google's firestore emulator is not on this machine\n")
     assert "gcloud components install cloud-firestore-emulator pubsub-emulator" in errors
     code, _, errors = arco_flow("up", JAVA_HOME="", PATH="")
-    assert (code, "Java 17 or later" in errors) == (1, True)
+    assert (code, "Java 17 or later" in errors, "set JAVA_HOME" in errors) == (1, True, True)
 
 
 def test_a_taken_port_is_named(arco_flow):
@@ -270,7 +274,8 @@ def test_a_taken_port_is_named(arco_flow):
         port = taken.getsockname()[1]
         code, _, errors = arco_flow("up", "--port-base", str(port))
     assert code == 1
-    assert errors == f"error: port {port} of 127.0.0.1 can not be served: Address already in use\n"
+    why = "Address already in use; choose another"
+    assert errors == f"error: port {port} of 127.0.0.1 can not be served: {why}\n"
 
 
 def test_the_command_says_how_to_install_the_emulators(arco_flow, tmp_path):

@@ -11,11 +11,13 @@ import signal
 import sys
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arco_emulators import faults
-from arco_emulators.identity import GOOGLE, Issuer
-from arco_emulators.running import Running
+
+if TYPE_CHECKING:
+    from arco_emulators.identity import Issuer
+    from arco_emulators.running import Running
 
 STATE = Path(".arco-flow") / "emulators"
 
@@ -30,6 +32,8 @@ def add_address(parser: argparse.ArgumentParser, *, port: int) -> None:
 
 def add_issuer(parser: argparse.ArgumentParser) -> None:
     """--identity and --issuer."""
+    from arco_emulators.identity import GOOGLE
+
     parser.add_argument(
         "--identity",
         type=Path,
@@ -53,6 +57,11 @@ def add_emulation(parser: argparse.ArgumentParser, *, port: int) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="FILE", help="keep what is held in this file (in memory)"
     )
+    add_faults(parser)
+
+
+def add_faults(parser: argparse.ArgumentParser) -> None:
+    """--fault."""
     parser.add_argument(
         "--fault",
         action="append",
@@ -62,15 +71,27 @@ def add_emulation(parser: argparse.ArgumentParser, *, port: int) -> None:
     )
 
 
+def add_state_folder(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """--folder and --json, of the commands that deal with all emulators together."""
+    parser.add_argument("--folder", type=Path, default=STATE, help=f"{meaning} (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
 def issuer_of(arguments: argparse.Namespace) -> Issuer:
     """The issuer that the options name."""
+    from arco_emulators.identity import Issuer
+
     return Issuer.open(arguments.identity, issuer=arguments.issuer)
 
 
-def chaos_of(arguments: argparse.Namespace) -> faults.Chaos:
+def faults_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """The faults of the environment and, over them, of the options. Errors: ValueError."""
-    texts = [os.environ.get(faults.ENVIRONMENT, ""), *arguments.fault]
-    return faults.Chaos(faults.parsed(texts))
+    return faults.parsed([os.environ.get(faults.ENVIRONMENT, ""), *arguments.fault])
+
+
+def chaos_of(arguments: argparse.Namespace) -> faults.Chaos:
+    """The dice that these faults are thrown with. Errors: ValueError."""
+    return faults.Chaos(faults_of(arguments))
 
 
 def ready(name: str, host: str, running: Running[Any]) -> str:
@@ -83,7 +104,7 @@ def serve(server: AbstractAsyncContextManager[str]) -> int:
 
     Answers the exit code: 1 when it could not start, and why is told on standard error.
     """
-    _allow_many_connections()
+    allow_many_connections()
     try:
         asyncio.run(_until_signal(server))
     except OSError as error:
@@ -92,7 +113,7 @@ def serve(server: AbstractAsyncContextManager[str]) -> int:
     return 0
 
 
-def _allow_many_connections() -> None:
+def allow_many_connections() -> None:
     """Let each of a queue's thousand dispatches have a connection; many systems begin with 1024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # macOS says that there is no limit and then refuses to be taken at its word.

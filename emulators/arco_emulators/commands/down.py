@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from arco_emulators import state
 from arco_emulators.commands import common
@@ -13,10 +12,7 @@ from arco_emulators.commands import common
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument(
-        "--folder", type=Path, default=common.STATE, help="folder of `up` (%(default)s)"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    common.add_state_folder(parser, "folder of `up`")
 
 
 def run(arguments: argparse.Namespace) -> int:

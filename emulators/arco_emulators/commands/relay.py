@@ -11,7 +11,6 @@ from pathlib import Path
 
 from google.api_core.exceptions import GoogleAPICallError
 
-from arco_emulators import faults
 from arco_emulators.commands import common
 from arco_emulators.pubsub import relay
 from arco_emulators.pubsub.subscription import PushSubscription
@@ -33,13 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="JSON array of subscriptions as the REST API shows them (none; see /admin)",
     )
-    parser.add_argument(
-        "--fault",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help=f"something that goes wrong on purpose; also in ${faults.ENVIRONMENT}",
-    )
+    common.add_faults(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,13 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
 async def _serving(arguments: argparse.Namespace) -> AsyncIterator[str]:
     given = json.loads(arguments.subscriptions.read_bytes()) if arguments.subscriptions else []
     subscriptions = [PushSubscription.from_json(entry) for entry in given]
-    texts = [os.environ.get(faults.ENVIRONMENT, ""), *arguments.fault]
     try:
         async with relay.serving(
             arguments.pubsub_host,
             common.issuer_of(arguments),
             subscriptions=subscriptions,
-            chaos=faults.Chaos(faults.parsed(texts)),
+            chaos=common.chaos_of(arguments),
             host=arguments.host,
             port=arguments.port,
         ) as running:

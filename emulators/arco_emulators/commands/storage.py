@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from arco_emulators import faults
 from arco_emulators.commands import common
 from arco_emulators.storage import server
 
@@ -22,13 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where objects of a mebibyte and more lie while it runs (in memory)",
     )
-    parser.add_argument(
-        "--fault",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help=f"something that goes wrong on purpose; also in ${faults.ENVIRONMENT}",
-    )
+    common.add_faults(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,8 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextlib.asynccontextmanager
 async def _serving(arguments: argparse.Namespace) -> AsyncIterator[str]:
-    texts = [os.environ.get(faults.ENVIRONMENT, ""), *arguments.fault]
-    chaos = faults.Chaos(faults.parsed(texts))
+    chaos = common.chaos_of(arguments)
     async with server.serve(
         arguments.host, arguments.port, folder=arguments.objects, chaos=chaos
     ) as port:

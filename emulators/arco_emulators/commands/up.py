@@ -8,8 +8,6 @@ import contextlib
 import io
 import json
 import logging
-import os
-import resource
 import signal
 import subprocess
 import sys
@@ -18,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arco_emulators import faults, jars, state
+from arco_emulators import jars, state
 from arco_emulators.commands import common
 
 if TYPE_CHECKING:
@@ -30,12 +28,7 @@ LOG = "emulators.log"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument(
-        "--folder",
-        type=Path,
-        default=common.STATE,
-        help="where logs, keys and what is needed to stop them lie (%(default)s)",
-    )
+    common.add_state_folder(parser, "where logs, keys and what is needed to stop them lie")
     parser.add_argument(
         "--port-base",
         type=int,
@@ -44,21 +37,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="first of the ten ports that are used, 0: free ones (%(default)s)",
     )
     parser.add_argument("--detach", action="store_true", help="return once all are ready")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument(
-        "--fault",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help=f"something that goes wrong on purpose in each; also in ${faults.ENVIRONMENT}",
-    )
+    common.add_faults(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal; the exit code: 1 when they could not start, or one of them ended."""
-    # Each of a queue's thousand dispatches may have a connection; many systems begin with 1024.
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    common.allow_many_connections()
     try:
         jars.require()
         if arguments.detach:
@@ -75,7 +59,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
     from arco_emulators.up import Ports, running_emulators
 
     folder: Path = arguments.folder
-    settings = faults.parsed([os.environ.get(faults.ENVIRONMENT, ""), *arguments.fault])
+    settings = common.faults_of(arguments)
     _cancel_on_signal()
     try:
         async with running_emulators(

@@ -17,6 +17,7 @@ from arco_emulators.pubsub import filters
 from arco_emulators.pubsub.envelope import push_request
 from arco_emulators.pubsub.subscription import PushSubscription
 from arco_emulators.sender import Answer, HttpRequest, Sender
+from arco_emulators.spawned import Spawned
 
 ACKNOWLEDGING = (102, 200, 201, 202, 204)
 """Answers after which a message is done; any other, and none, brings it again."""
@@ -68,7 +69,7 @@ class Lane:
         self._lines: dict[str, deque[Held]] = {}
         self._heap: list[tuple[float, int, Held]] = []
         self._pushed = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._running = Spawned(around.changed)
         self._alarm = Alarm(around.clock, self._run)
 
     def take(self, message: Any, ack_id: str) -> None:
@@ -94,7 +95,7 @@ class Lane:
     def quiet(self, ahead_seconds: float) -> bool:
         """Whether nothing is under way or due within these seconds."""
         until = self._around.clock.now() + ahead_seconds
-        return not self._tasks and not (self._heap and self._heap[0][0] <= until)
+        return not self._running and not (self._heap and self._heap[0][0] <= until)
 
     def forget(self) -> None:
         """Acknowledge all that is held."""
@@ -109,9 +110,7 @@ class Lane:
         """Break off what is under way."""
         self._alarm.close()
         self._heap.clear()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._running.close()
 
     def _key(self, held: Held) -> str:
         """Messages of one key wait for each other; empty where order is not kept."""
@@ -130,18 +129,9 @@ class Lane:
         while self._heap and self._heap[0][0] <= now and self.busy < most:
             held = heapq.heappop(self._heap)[2]
             self.busy += 1
-            self._spawn(self._delivery(held))
+            self._running.start(self._delivery(held))
         waits = self._heap and self.busy < most
         self._alarm.set(self._heap[0][0] if waits else None)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._around.changed()
 
     async def _delivery(self, held: Held) -> None:
         around, faults = self._around, self._around.chaos.faults
@@ -172,7 +162,7 @@ class Lane:
             if self._key(held):
                 await again
             else:
-                self._spawn(again)
+                self._running.start(again)
         if around.chaos.strikes(faults.lose_answer):
             around.counters.add("faults", "lost answers")
             return Answer(problem="the answer was lost on purpose")

@@ -85,12 +85,5 @@ async def serving(
 
     Errors: OSError when a port is taken; BlockingIOError when the data file is.
     """
-    emulator = Emulator(settings, issuer, chaos)
-    async with served(
-        emulator,
-        issuer,
-        host=settings.host,
-        port=settings.port,
-        admin_port=settings.admin_port,
-    ) as running:
+    async with served(Emulator(settings, issuer, chaos), issuer, settings) as running:
         yield running

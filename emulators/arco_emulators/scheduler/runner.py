@@ -7,7 +7,7 @@ have passed by then, only the last of them is executed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 
 from google.rpc import code_pb2, status_pb2
 
@@ -20,6 +20,7 @@ from arco_emulators.scheduler.entry import Entry
 from arco_emulators.scheduler.job_config import ENABLED, backoff_of
 from arco_emulators.scheduler.schedule import Schedule
 from arco_emulators.sender import Answer
+from arco_emulators.spawned import Spawned
 
 
 class Runner:
@@ -39,8 +40,8 @@ class Runner:
         self._chaos = chaos
         self._counters = counters
         self._save = save
-        self._running: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
+        self._running = Spawned(self._changed.set)
 
     def entry(self, job: object, schedule: Schedule) -> Entry:
         """A job with a timer of its own; nothing happens until it is armed."""
@@ -75,7 +76,7 @@ class Runner:
         self._counters.add("deliveries", "forced")
         now = self._clock.now()
         entry.job.last_attempt_time.CopyFrom(stamp(now))
-        self._spawn(self._forced(entry, now))
+        self._running.start(self._forced(entry, now))
 
     async def idle(self, entries: Mapping[str, Entry], ahead_seconds: float) -> None:
         """Return once no attempt is under way and no job due within these seconds."""
@@ -85,9 +86,7 @@ class Runner:
 
     async def close(self) -> None:
         """Break off what is under way."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._running.close()
 
     def _quiet(self, entry: Entry, ahead_seconds: float) -> bool:
         return entry.due is None or entry.due > self._clock.now() + ahead_seconds
@@ -110,16 +109,7 @@ class Runner:
             entry.alarm.set(entry.due)
         else:
             entry.busy = True
-            self._spawn(self._attempt(entry, entry.ticket))
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._changed.set()
+            self._running.start(self._attempt(entry, entry.ticket))
 
     async def _attempt(self, entry: Entry, ticket: int) -> None:
         chaos, faults = self._chaos, self._chaos.faults
@@ -144,7 +134,7 @@ class Runner:
         entry.job.last_attempt_time.CopyFrom(stamp(self._clock.now()))
         if chaos.strikes(faults.duplicate):
             self._counters.add("faults", "duplicated")
-            self._spawn(self._duplicate(entry, slot, chaos.seconds(faults.duplicate_ms)))
+            self._running.start(self._duplicate(entry, slot, chaos.seconds(faults.duplicate_ms)))
         answer = await self._deliver(entry, slot)
         if chaos.strikes(faults.lose_answer):
             self._counters.add("faults", "lost answers")

@@ -6,18 +6,17 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from arco_emulators.running import Addresses
+
 
 def _pubsub_host() -> str:
     return os.environ.get("PUBSUB_EMULATOR_HOST", "")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Addresses):
     """Where the emulator answers, what it keeps and where it publishes."""
 
-    host: str = "127.0.0.1"
-    port: int = 0
-    admin_port: int = 0
     data: Path | None = None
     pubsub_host: str = field(default_factory=_pubsub_host)
     """host:port of the Pub/Sub emulator, for jobs with a Pub/Sub target; from the environment."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 
 from google.rpc import code_pb2
 
@@ -12,6 +11,7 @@ from arco_emulators.counters import Counters
 from arco_emulators.identity import Issuer
 from arco_emulators.protos import seconds_of, stamp
 from arco_emulators.sender import Answer, HttpRequest, Sender
+from arco_emulators.spawned import Spawned
 from arco_emulators.tasks.book import Book
 from arco_emulators.tasks.entry import Entry
 from arco_emulators.tasks.queue import Queue
@@ -29,17 +29,17 @@ class Dispatcher:
         self._sender = sender
         self._issuer = issuer
         self._counters = counters
-        self._running: set[asyncio.Task[None]] = set()
+        self._running = Spawned(book.changed.set)
 
     def start(self, queue: Queue, entry: Entry) -> None:
         """Begin an attempt that the queue handed out."""
-        self._spawn(self._handed_out(queue, entry))
+        self._running.start(self._handed_out(queue, entry))
 
     def force(self, queue: Queue, entry: Entry) -> None:
         """Begin an attempt now, whatever the queue's state and limits."""
         self._counters.add("deliveries", "forced")
         request = self._count(queue, entry)
-        self._spawn(self._attempt(queue, entry, request))
+        self._running.start(self._attempt(queue, entry, request))
 
     async def idle(self, ahead_seconds: float) -> None:
         """Return once no attempt is under way and no task due within these seconds."""
@@ -50,18 +50,7 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Break off what is under way; a restart delivers it again."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._book.changed.set()
+        await self._running.close()
 
     async def _handed_out(self, queue: Queue, entry: Entry) -> None:
         chaos, faults = self._book.chaos, self._book.chaos.faults
@@ -83,7 +72,7 @@ class Dispatcher:
         chaos, faults = self._book.chaos, self._book.chaos.faults
         if chaos.strikes(faults.duplicate):
             self._counters.add("faults", "duplicated")
-            self._spawn(self._duplicate(request, chaos.seconds(faults.duplicate_ms)))
+            self._running.start(self._duplicate(request, chaos.seconds(faults.duplicate_ms)))
         answer = await self._sender.send(request)
         if chaos.strikes(faults.lose_answer):
             self._counters.add("faults", "lost answers")

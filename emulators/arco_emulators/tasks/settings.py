@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from arco_emulators.running import Addresses
+
 HOUR = 3600.0
 DAY = 24 * HOUR
 
@@ -29,11 +31,8 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Addresses):
     """Where the emulator answers and what it keeps."""
 
-    host: str = "127.0.0.1"
-    port: int = 0
-    admin_port: int = 0
     data: Path | None = None
     limits: Limits = Limits()
