@@ -13,8 +13,8 @@ from arco_flow.domain.planner import definitions_of, select_assets
 from arco_flow.engine.context import Engine
 from arco_flow.engine.deploy import load_deployment
 from arco_flow.engine.objects import load_manifest
+from arco_flow.engine.planning import partition_context
 from arco_flow.engine.present import stamp
-from arco_flow.engine.run_bridge import partition_context
 from arco_flow.engine.views import AssetPage, AssetView, PartitionPage, PartitionView
 
 

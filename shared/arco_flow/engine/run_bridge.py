@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from arco_flow.domain.asset import decode_materialization, row_key
 from arco_flow.domain.decision import Segment, encode_segment
 from arco_flow.domain.durations import MAX_DURATION_MS
 from arco_flow.domain.effects import encode_owed
@@ -31,28 +30,16 @@ from arco_flow.domain.identifiers import (
     validate_trigger,
     validate_workspace,
 )
-from arco_flow.domain.ids import Entity, Scope, asset_entity, plan_path, run_entity, run_id_of
-from arco_flow.domain.manifest import Manifest
-from arco_flow.domain.partition_base import PartitionContext
-from arco_flow.domain.plan import Plan, PlanIndex, index_plan, plan_bytes, plan_id_of
-from arco_flow.domain.planner import (
-    PlanDraft,
-    Version,
-    complete_plan,
-    draft_plan,
-    draft_tasks,
-    widen_draft,
-)
+from arco_flow.domain.ids import Entity, Scope, plan_path, run_entity, run_id_of
+from arco_flow.domain.plan import PlanIndex, plan_bytes
 from arco_flow.domain.run import Run, encode_run
 from arco_flow.domain.run_decide import ORDER_VERSION, new_run, open_run
 from arco_flow.domain.stored_forms import read_stored
-from arco_flow.domain.targets import PartitionRequest
 from arco_flow.domain.wire import fingerprint
 from arco_flow.engine.context import Engine
-from arco_flow.engine.deploy import load_deployment
 from arco_flow.engine.mailbox import record, record_all
-from arco_flow.engine.objects import load_manifest, load_run, put_immutable
-from arco_flow.engine.partitions import dynamic_keys, dynamic_names
+from arco_flow.engine.objects import load_run, put_immutable
+from arco_flow.engine.planning import make_plan
 from arco_flow.engine.present import plan_view, stamp
 from arco_flow.engine.submit_effects import submit_effects
 from arco_flow.engine.views import PlanView, RunAccepted, RunSpec
@@ -103,7 +90,7 @@ async def request_run(
     reserved = await _reservation(engine, scope, run_key)
     if reserved is not None:
         return await _existing(engine, scope, reserved, digest, actor)
-    plan, left_out = await _plan(engine, scope, spec)
+    plan, left_out = await make_plan(engine, scope, spec)
     seed = await _seed(engine, spec, plan, run_key=run_key, run_id=run_id, actor=actor)
     if parse_traceparent(traceparent):
         seed = msgspec.structs.replace(seed, traceparent=traceparent)
@@ -119,7 +106,7 @@ async def request_run(
 
 async def preview_run(engine: Engine, scope: Scope, spec: RunSpec) -> PlanView:
     """The plan that a request would get now; nothing is stored."""
-    plan, left_out = await _plan(engine, scope, _checked(spec))
+    plan, left_out = await make_plan(engine, scope, _checked(spec))
     return plan_view(plan, left_out)
 
 
@@ -193,83 +180,6 @@ async def _record_conflict(
     event_id = f"conflict:{digest.removeprefix('sha256:')[:24]}"
     event = Event(event_id, now_ms, str(entity), data, actor, correlation=entity.name)
     await record(engine, entity, event)
-
-
-async def _plan(engine: Engine, scope: Scope, spec: RunSpec) -> tuple[PlanIndex, tuple[str, ...]]:
-    """The plan of a request, and the selected assets that have no part in it."""
-    deployment = await load_deployment(engine, scope)
-    manifest = await load_manifest(engine, scope, deployment.manifest_id)
-    ctx = await partition_context(engine, scope, manifest)
-    request = _partition_request(spec)
-    draft = draft_plan(manifest, spec.selection, request, ctx)
-    if spec.missing_only:
-        draft = await _missing_only(engine, scope, manifest, draft, spec, ctx)
-    current = await _current_versions(engine, scope, draft)
-    while wider := widen_draft(draft, manifest, spec.selection, current, ctx):
-        draft, current = wider, await _current_versions(engine, scope, wider)
-    plan = complete_plan(draft, manifest, deployment.manifest_id, scope, current)
-    return _indexed(engine, plan, manifest), draft.left_out
-
-
-def _indexed(engine: Engine, plan: Plan, manifest: Manifest) -> PlanIndex:
-    plan_id = plan_id_of(plan_bytes(plan))
-    return engine.memory.plans.put(plan_id, index_plan(plan, plan_id, manifest))
-
-
-def _partition_request(spec: RunSpec) -> PartitionRequest:
-    span = spec.partition_range
-    return PartitionRequest(
-        keys=tuple(spec.partitions),
-        start=span.start if span else "",
-        end=span.end if span else "",
-        everything=spec.all_partitions,
-    )
-
-
-async def partition_context(engine: Engine, scope: Scope, manifest: Manifest) -> PartitionContext:
-    """Now and the registered dynamic keys that the manifest's definitions name."""
-    names = dynamic_names(manifest)
-    dynamic = {name: await dynamic_keys(engine, scope, name) for name in names}
-    return PartitionContext(await engine.store.now_ms() // 1000, dynamic)
-
-
-async def _missing_only(
-    engine: Engine,
-    scope: Scope,
-    manifest: Manifest,
-    draft: PlanDraft,
-    spec: RunSpec,
-    ctx: PartitionContext,
-) -> PlanDraft:
-    kept: dict[str, list[str]] = {key: [] for key in draft.assets}
-    for number, key in enumerate(draft.assets):
-        mine = [task for task in draft.tasks if task.asset == number]
-        rows = await engine.store.rows(
-            str(asset_entity(scope, key)), [row_key(task.partition) for task in mine]
-        )
-        kept[key] = [task.name for task in mine if row_key(task.partition) not in rows]
-    left = {key: names for key, names in kept.items() if names}
-    if not left:
-        raise InvalidInput(
-            f"nothing is missing in '{spec.selection}': every partition has a current version",
-            fix="leave out --missing-only to run them again",
-            reason="NOTHING_MISSING",
-        )
-    return draft_tasks(manifest, left, ctx)
-
-
-async def _current_versions(engine: Engine, scope: Scope, draft: PlanDraft) -> dict[Version, str]:
-    wanted: dict[str, list[str]] = {}
-    for pin in draft.external:
-        wanted.setdefault(pin.asset, []).append(pin.partition)
-    current: dict[Version, str] = {}
-    for asset, partitions in wanted.items():
-        keys = [row_key(partition) for partition in partitions]
-        rows = await engine.store.rows(str(asset_entity(scope, asset)), keys)
-        for raw in rows.values():
-            row = decode_materialization(raw)
-            current[(asset, row.partition)] = row.attempt_id
-    return current
 
 
 async def _seed(
