@@ -15,6 +15,7 @@ from cold_starts import (
     import_ms,
     interpreter_ms,
     loaded_at_ready,
+    loaded_with_clients,
     served_functions,
     start_of,
     start_with_clients,
@@ -41,6 +42,7 @@ def _measured(served: Served) -> dict[str, Any]:
     found = {field: _least([getattr(s, field) for s in starts]) for field in Start._fields}
     found["modules"] = {"at_ready": len(loaded_at_ready(served))}
     if served.load:
+        found["modules"]["with_clients"] = len(loaded_with_clients(served))
         clients = [start_with_clients(served) for _ in range(RUNS)]
         found["cpu_ms_with_clients"] = _least(clients)
         found["import_cpu_ms"] = _least([import_ms(served.name, served) for _ in range(RUNS)])

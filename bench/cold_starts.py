@@ -59,7 +59,8 @@ from arco_flow.adapters.gcp.settings import read_settings
 from arco_flow.adapters.gcp.wiring import build_engine
 build_engine(read_settings(os.environ), OperationCounts())
 """
-VERIFIER: Final = "import google.auth.jwt"
+VERIFIER: Final = "import google.auth.jwt\n"
+"""What tokens of callers are verified with; those of attempts need nothing of Google's."""
 IMPORT_MAIN: Final = """
 import os, runpy, sys, time
 before = time.process_time()
@@ -109,7 +110,8 @@ def served_functions() -> Iterator[dict[str, Served]]:
         bundle = Bundle(BundleSettings(folder, FUNCTIONS, place, nobody, nowhere, {}), table)
         found = {"hello": _hello(folder)}
         for function, row in table.functions.items():
-            load = ENGINE if "firestore" in row.uses else VERIFIER
+            load = ENGINE if "firestore" in row.uses else ""
+            load += VERIFIER if row.callers or row.access == "users" else ""
             environment = _compiled(bundle.environment_of(function))
             found[function] = Served(function, FUNCTIONS / "serve.py", environment, load=load)
         yield found
@@ -135,6 +137,11 @@ def loaded_at_ready(served: Served) -> set[str]:
 def start_with_clients(served: Served) -> float:
     """Processor milliseconds of a start and of loading what its first real request needs."""
     return _told(served, served.load)[1]
+
+
+def loaded_with_clients(served: Served) -> set[str]:
+    """Names of the modules that are loaded then."""
+    return _told(served, served.load)[0]
 
 
 def import_ms(function: str, served: Served) -> float:

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 import grpc
-from google.cloud.firestore_v1.types import RunQueryRequest
 
 import arco_flow.adapters.gcp as adapters
-from arco_flow.adapters.gcp.firestore_wire import StructuredQuery
+from arco_flow.adapters.gcp.firestore_wire import RunQueryRequest, StructuredQuery
 
 INDEXES = json.loads(
     (Path(adapters.__file__).parent / "firestore.indexes.json").read_text(encoding="utf-8")
@@ -74,7 +73,6 @@ class IndexCheck(grpc.aio.UnaryStreamClientInterceptor):
 
     async def intercept_unary_stream(self, continuation, client_call_details, request):
         if isinstance(request, RunQueryRequest):
-            query = RunQueryRequest.pb(request).structured_query
-            collection, fields = index_of(query)
+            collection, fields = index_of(request.structured_query)
             assert shipped(collection, fields), f"no index on {collection}: {fields}"
         return await continuation(client_call_details, request)

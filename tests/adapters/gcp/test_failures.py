@@ -10,6 +10,7 @@ from google.api_core.exceptions import from_grpc_status
 from google.auth.exceptions import RefreshError
 
 from arco_flow.adapters.gcp.failures import Fate, failure, fate_of, patiently
+from arco_flow.adapters.gcp.grpc_calls import NoCredentials
 from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.domain.errors import InvalidInput, OutcomeUnknown, Unavailable
 
@@ -34,7 +35,9 @@ TABLE = {
 
 
 def error_of(status, text="told"):
-    return from_grpc_status(grpc.StatusCode[status], text)
+    return grpc.aio.AioRpcError(
+        grpc.StatusCode[status], grpc.aio.Metadata(), grpc.aio.Metadata(), text, "debug"
+    )
 
 
 def test_the_table_knows_every_status():
@@ -62,17 +65,25 @@ def test_a_refused_connection_is_told_as_the_table_knows_it():
         async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await channel.unary_unary("/any/Thing")(b"", timeout=20)
-        return from_grpc_status(raised.value.code(), raised.value.details())
+        return raised.value
 
     assert fate_of(asyncio.run(main())) is Fate.NOT_APPLIED
 
 
 def test_without_credentials_nothing_is_sent():
-    error = RefreshError("no metadata server")
+    error = NoCredentials("no metadata server")
     assert fate_of(error) is Fate.NOT_APPLIED
     assert failure(error, "Firestore Commit").message == (
-        "Firestore Commit failed: RefreshError: no metadata server"
+        "Firestore Commit failed: NoCredentials: no metadata server"
     )
+
+
+def test_what_an_official_client_raises_is_told_in_the_same_words():
+    known = from_grpc_status(grpc.StatusCode.PERMISSION_DENIED, "first line\nsecond")
+    ours = error_of("PERMISSION_DENIED", "first line\nsecond")
+    assert str(failure(known, "X")) == str(failure(ours, "X"))
+    without = failure(RefreshError("no metadata server"), "X")
+    assert without.message == "X failed: RefreshError: no metadata server"
 
 
 @pytest.mark.parametrize("status", ["INVALID_ARGUMENT", "OUT_OF_RANGE"])

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from arco_flow.domain.errors import Unavailable
 
@@ -23,6 +23,14 @@ _MARGIN_SECONDS: Final = 225.0
 _FIX: Final = "give this process a service account, or run `gcloud auth application-default login`"
 
 
+class _Fetched(NamedTuple):
+    """A token. seconds: that it lives; quota_project: who is to pay, "" = the resource's own."""
+
+    token: str
+    seconds: float
+    quota_project: str = ""
+
+
 class AccessTokens:
     """Holds one token and renews it before it ends; for several threads. Nothing is imported or
     asked for before the first one is wanted."""
@@ -30,23 +38,33 @@ class AccessTokens:
     def __init__(self, scope: str) -> None:
         self._scope = scope
         self._lock = Lock()
-        self._token = ""
+        self._held = _Fetched("", 0)
         self._until = 0.0
-        self._fetch: Callable[[], tuple[str, float]] | None = None
+        self._fetch: Callable[[], _Fetched] | None = None
+
+    @property
+    def quota_project(self) -> str:
+        """The project that a user's own credentials name to pay for calls; "" = none."""
+        return self._held.quota_project
+
+    def known(self) -> str:
+        """The token that is held, "" when it must be renewed: without waiting for anything."""
+        is_good = time.monotonic() < self._until - _MARGIN_SECONDS
+        return self._held.token if is_good else ""
 
     def get(self) -> str:
         """A token that is valid for some minutes. Raises Unavailable."""
         with self._lock:
-            if time.monotonic() >= self._until - _MARGIN_SECONDS:
+            if not self.known():
                 if self._fetch is None:
                     on_platform = "K_SERVICE" in os.environ or "CLOUD_RUN_JOB" in os.environ
                     self._fetch = _of_the_platform if on_platform else _of_google_auth(self._scope)
-                self._token, seconds = self._fetch()
-                self._until = time.monotonic() + seconds
-            return self._token
+                self._held = self._fetch()
+                self._until = time.monotonic() + self._held.seconds
+            return self._held.token
 
 
-def _of_the_platform() -> tuple[str, float]:
+def _of_the_platform() -> _Fetched:
     host = os.environ.get("GCE_METADATA_HOST", "metadata.google.internal")
     connection = http.client.HTTPConnection(host, timeout=10)
     try:
@@ -60,17 +78,17 @@ def _of_the_platform() -> tuple[str, float]:
     if answer.status != 200:
         raise Unavailable(f"the metadata server gives no token: {answer.status}", fix=_FIX)
     told: dict[str, Any] = json.loads(body)
-    return str(told["access_token"]), float(told["expires_in"])
+    return _Fetched(str(told["access_token"]), float(told["expires_in"]))
 
 
-def _of_google_auth(scope: str) -> Callable[[], tuple[str, float]]:
+def _of_google_auth(scope: str) -> Callable[[], _Fetched]:
     import google.auth
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import Request
 
     found: list[Any] = []
 
-    def fetch() -> tuple[str, float]:
+    def fetch() -> _Fetched:
         try:
             if not found:
                 found.append(google.auth.default(scopes=[scope])[0])
@@ -78,6 +96,7 @@ def _of_google_auth(scope: str) -> Callable[[], tuple[str, float]]:
         except GoogleAuthError as error:
             raise Unavailable(f"there are no credentials: {error}", fix=_FIX) from error
         lives = found[0].expiry.replace(tzinfo=UTC) - datetime.now(UTC)
-        return str(found[0].token), lives.total_seconds()
+        payer = getattr(found[0], "quota_project_id", None) or ""
+        return _Fetched(str(found[0].token), lives.total_seconds(), payer)
 
     return fetch

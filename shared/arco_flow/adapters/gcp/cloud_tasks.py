@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
-from google.api_core.exceptions import AlreadyExists, NotFound
-from google.cloud import tasks_v2
-from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcAsyncIOTransport
+import grpc.aio
 
 from arco_flow.adapters.delivery import check_task_name
 from arco_flow.adapters.gcp.failures import patiently
+from arco_flow.adapters.gcp.grpc_calls import GrpcCalls, Method
+from arco_flow.adapters.gcp.messages import message_class
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.domain.errors import InvalidInput, OutcomeUnknown, TooLarge, did_you_mean
@@ -32,11 +32,22 @@ TASK_LIMIT_BYTES: Final = 100 * 1024
 """Of a whole task. Google's pages say 100 KB here and 1 MB there."""
 AT_ONCE: Final = 32
 """Creations in flight per call of enqueue_many: measured on the emulator, more gain nothing."""
+_THERE: Final = grpc.StatusCode.ALREADY_EXISTS
+_NOT_THERE: Final = grpc.StatusCode.NOT_FOUND
 
-# The messages themselves cost a tenth of their wrappers.
-_Task: Any = tasks_v2.Task.pb()
-_CreateTaskRequest: Any = tasks_v2.CreateTaskRequest.pb()
-_POST: Final = int(tasks_v2.HttpMethod.POST)
+_PACKAGE: Final = "google.cloud.tasks.v2"
+_SERVICE: Final = f"/{_PACKAGE}.CloudTasks"
+_CREATE: Final = Method(
+    f"{_SERVICE}/CreateTask", f"{_PACKAGE}.CreateTaskRequest", f"{_PACKAGE}.Task"
+)
+_DELETE: Final = Method(
+    f"{_SERVICE}/DeleteTask", f"{_PACKAGE}.DeleteTaskRequest", "google.protobuf.Empty"
+)
+_Task: Any = message_class(f"{_PACKAGE}.Task")
+_CreateTaskRequest: Any = message_class(f"{_PACKAGE}.CreateTaskRequest")
+_DeleteTaskRequest: Any = message_class(f"{_PACKAGE}.DeleteTaskRequest")
+_POST: Final = 1
+"""HttpMethod.POST."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +83,13 @@ class CloudTasks:
         self._targets = dict(targets)
         self._counts = counts or OperationCounts()
         self._pace = pace or Pace()
-        self._client = _client(endpoint, interceptors)
+        self._api = GrpcCalls(
+            "cloudtasks.googleapis.com:443", emulator=endpoint, interceptors=interceptors
+        )
 
     async def close(self) -> None:
         """Give the connection back."""
-        await self._client.transport.close()
+        await self._api.close()
 
     async def enqueue(
         self, queue: str, name: str, route: str, body: bytes, *, at_ms: int = 0
@@ -107,14 +120,12 @@ class CloudTasks:
         """See Tasks. A task that is being delivered counts as not delivered yet."""
         check_task_name(queue, name)
         path = f"{self._parent}/queues/{queue}/tasks/{name}"
+        request = _DeleteTaskRequest(name=path)
 
         async def call(maybe: bool) -> bool:
             self._counts.add("tasks")
-            try:
-                await self._client.delete_task(name=path, retry=None, timeout=self._pace.timeout_s)
-            except NotFound:
-                return maybe
-            return True
+            is_done = await self._done(_DELETE, request, {"name": path}, _NOT_THERE)
+            return is_done or maybe
 
         return await patiently(self._pace, "Cloud Tasks DeleteTask", call, changes=True)
 
@@ -124,19 +135,24 @@ class CloudTasks:
 
         async def call(maybe: bool) -> bool:
             self._counts.add("tasks")
-            try:
-                await self._client.create_task(
-                    tasks_v2.CreateTaskRequest.wrap(request),
-                    retry=None,
-                    timeout=self._pace.timeout_s,
-                )
-            except AlreadyExists:
-                return maybe
-            return True
+            is_done = await self._done(_CREATE, request, {"parent": request.parent}, _THERE)
+            return is_done or maybe
 
         queue = request.parent.rpartition("/")[2]
         what = f"Cloud Tasks CreateTask in queue '{queue}'"
         return await patiently(self._pace, what, call, changes=True)
+
+    async def _done(
+        self, method: Method, request: Any, route: Mapping[str, str], done_before: grpc.StatusCode
+    ) -> bool:
+        """Make a call; False when it is answered that this was done before."""
+        try:
+            await self._api.unary(method, request, route, self._pace.timeout_s)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not done_before:
+                raise
+            return False
+        return True
 
     def _request(self, new: NewTask) -> Any:
         check_task_name(new.queue, new.name)
@@ -179,10 +195,3 @@ def _all_answered(outcomes: Sequence[bool | BaseException]) -> list[bool]:
             f"{len(answered)} of {len(outcomes)} tasks were added, then: {failed[0]}"
         ) from failed[0]
     raise (unknown or failed)[0]
-
-
-def _client(endpoint: str, interceptors: Sequence[Any]) -> tasks_v2.CloudTasksAsyncClient:
-    if not endpoint:
-        return tasks_v2.CloudTasksAsyncClient()
-    channel = grpc.aio.insecure_channel(endpoint, interceptors=tuple(interceptors))
-    return tasks_v2.CloudTasksAsyncClient(transport=CloudTasksGrpcAsyncIOTransport(channel=channel))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from arco_flow.adapters.gcp import diagnosis_callers, diagnosis_stores, diagnosis_wiring
+from arco_flow.adapters.gcp.client_failures import ClientError
 from arco_flow.adapters.gcp.failures import ApiError, failure
 from arco_flow.adapters.gcp.functions_table import load_functions_table
 from arco_flow.adapters.gcp.settings import read_settings
@@ -83,7 +84,7 @@ async def _verdict(check: Check, deployment: Deployment, limit_seconds: float) -
         problem = Problem(f"no answer in {limit_seconds:g} s", _LOOK)
     except ArcoError as error:
         problem = Problem(error.message, error.fix or _LOOK)
-    except ApiError as error:
+    except (*ApiError, *ClientError) as error:
         told = failure(error, "a call to Google")
         problem = Problem(told.message, told.fix or _LOOK)
     except (OSError, http.client.HTTPException) as error:

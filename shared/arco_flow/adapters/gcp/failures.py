@@ -16,8 +16,8 @@
     UNAUTHENTICATED      REFUSED             the same
     UNIMPLEMENTED        REFUSED             the same
 
-The clients' own retries are off for writes: a creation that has landed would come back as
-ALREADY_EXISTS, and only who knows what was sent can tell.
+No client repeats a write by itself: a creation that has landed would come back as ALREADY_EXISTS,
+and only who knows what was sent can tell.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from typing import TypeVar
 
-from google.api_core.exceptions import GoogleAPICallError
-from google.auth.exceptions import GoogleAuthError
+import grpc
+import grpc.aio
 
+from arco_flow.adapters.gcp.grpc_calls import NoCredentials
 from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.domain.errors import ArcoError, InvalidInput, OutcomeUnknown, Unavailable
 
 T = TypeVar("T")
 
-ApiError = (GoogleAPICallError, GoogleAuthError)
-"""All that a call of a client may raise."""
+ApiError = (grpc.aio.AioRpcError, NoCredentials)
+"""All that a call of ours may raise. What the official clients raise is told in the same words, but
+by who loads them: their errors would cost every function their whole base."""
 
 
 class Fate(Enum):
@@ -71,18 +73,22 @@ _FIXES = {
 
 
 def status_of(error: Exception) -> str:
-    """The gRPC status of an error, such as `ABORTED`; "" for one that never left this process."""
-    status = getattr(error, "grpc_status_code", None)
+    """The gRPC status of an error, such as `ABORTED`, also of an official client's; "" for one that
+    never left this process."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        status = error.code()
+    else:
+        status = getattr(error, "grpc_status_code", None)
     return str(status.name) if status is not None else ""
 
 
 def fate_of(error: Exception) -> Fate:
     """See the table above. Without credentials nothing is sent."""
-    if isinstance(error, GoogleAuthError):
+    if isinstance(error, NoCredentials):
         return Fate.NOT_APPLIED
     status = status_of(error)
     if status == "UNAVAILABLE":
-        text = str(error)
+        text = _text(error)
         return Fate.NOT_APPLIED if any(word in text for word in _NEVER_SENT) else Fate.UNKNOWN
     return _FATES.get(status, Fate.UNKNOWN)
 
@@ -124,5 +130,11 @@ async def patiently(
 
 
 def _first_line(error: Exception) -> str:
-    text = str(getattr(error, "message", None) or error)
-    return text.strip().partition("\n")[0][:300]
+    return _text(error).strip().partition("\n")[0][:300]
+
+
+def _text(error: Exception) -> str:
+    """What the service says, in either kind of error."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error.details() or ""
+    return str(getattr(error, "message", None) or error)

@@ -7,14 +7,9 @@ its answer means.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
-
-import grpc
-from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
-from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
-from google.cloud.firestore_v1.types import firestore as types
 
 from arco_flow.adapters.gcp.failures import patiently
 from arco_flow.adapters.gcp.firestore_wire import (
@@ -23,6 +18,7 @@ from arco_flow.adapters.gcp.firestore_wire import (
     RunAggregationQueryRequest,
     RunQueryRequest,
 )
+from arco_flow.adapters.gcp.grpc_calls import GrpcCalls, Method
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.adapters.gcp.server_time import ServerTime
@@ -33,8 +29,21 @@ REQUEST_LIMIT_BYTES = 10 * 1024 * 1024 - 64 * 1024
 EMULATOR_REQUEST_LIMIT_BYTES = 4 * 1024 * 1024 - 64 * 1024
 """Google's emulator takes no message over 4 MiB."""
 _BATCH = 500
-_NO_LIMITS = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
-_OWNER = (("authorization", "Bearer owner"),)
+_OWNER = {"authorization": "Bearer owner"}
+"""Whom the emulator takes for an administrator."""
+
+
+def _method(name: str) -> Method:
+    package = "google.firestore.v1"
+    return Method(
+        f"/{package}.Firestore/{name}", f"{package}.{name}Request", f"{package}.{name}Response"
+    )
+
+
+_GET = _method("BatchGetDocuments")
+_QUERY = _method("RunQuery")
+_AGGREGATE = _method("RunAggregationQuery")
+_COMMIT = _method("Commit")
 
 
 class FirestoreCalls:
@@ -64,12 +73,19 @@ class FirestoreCalls:
         self.root = f"projects/{project}/databases/{database}/documents"
         self._database = f"projects/{project}/databases/{database}"
         self._counts = counts or OperationCounts()
-        self._metadata = _OWNER if emulator else ()
-        self._api = _emulated(emulator, interceptors) if emulator else FirestoreAsyncClient()
+        self._api = GrpcCalls(
+            "firestore.googleapis.com:443",
+            emulator=emulator,
+            headers={
+                "google-cloud-resource-prefix": self._database,
+                **(_OWNER if emulator else {}),
+            },
+            interceptors=interceptors,
+        )
 
     async def close(self) -> None:
         """Give the connection back."""
-        await self._api.transport.close()
+        await self._api.close()
 
     async def get(self, names: Sequence[str], fields: Sequence[str] = ()) -> dict[str, Any]:
         """The documents that are there, by `collection/id`; only these fields of them, if any."""
@@ -87,11 +103,7 @@ class FirestoreCalls:
         request = RunQueryRequest(parent=self.root, structured_query=query)
 
         async def call(_maybe: bool) -> list[Any]:
-            stream = await self._api.run_query(
-                types.RunQueryRequest.wrap(request), **self._options()
-            )
-            answers = [types.RunQueryResponse.pb(answer) async for answer in stream]
-            self._observe(answers)
+            answers = await self._stream(_QUERY, request, {"parent": self.root})
             return [answer.document for answer in answers if answer.HasField("document")]
 
         found = await patiently(self.pace, "Firestore RunQuery", call)
@@ -107,11 +119,7 @@ class FirestoreCalls:
         aggregation.count.SetInParent()
 
         async def call(_maybe: bool) -> int:
-            stream = await self._api.run_aggregation_query(
-                types.RunAggregationQueryRequest.wrap(request), **self._options()
-            )
-            answers = [types.RunAggregationQueryResponse.pb(answer) async for answer in stream]
-            self._observe(answers)
+            answers = await self._stream(_AGGREGATE, request, {"parent": self.root})
             return int(answers[0].result.aggregate_fields["count"].integer_value)
 
         number = await patiently(self.pace, "Firestore RunAggregationQuery", call)
@@ -121,7 +129,7 @@ class FirestoreCalls:
     async def commit(self, writes: Sequence[Any]) -> Any:
         """Apply all writes or none, in one attempt; answers their results.
 
-        Raises TooLarge before the call, and the client's own errors.
+        Raises TooLarge before the call, and what `GrpcCalls` does.
         """
         request = CommitRequest(database=self._database, writes=writes)
         self._check_size(request.ByteSize())
@@ -129,9 +137,8 @@ class FirestoreCalls:
         # What fails is paid for as well.
         self._counts.add("document_deletes", deletes)
         self._counts.add("document_writes", len(writes) - deletes)
-        answer = types.CommitResponse.pb(
-            await self._api.commit(types.CommitRequest.wrap(request), **self._options())
-        )
+        route = {"database": self._database}
+        answer = await self._api.unary(_COMMIT, request, route, self.pace.timeout_s)
         self.time.observe(answer.commit_time)
         return answer.write_results
 
@@ -147,21 +154,16 @@ class FirestoreCalls:
         request.mask.field_paths.extend(fields)
         if not fields:
             request.ClearField("mask")
-        stream = await self._api.batch_get_documents(
-            types.BatchGetDocumentsRequest.wrap(request), **self._options()
-        )
-        answers = [types.BatchGetDocumentsResponse.pb(answer) async for answer in stream]
-        self._observe(answers)
+        answers = await self._stream(_GET, request, {"database": self._database})
         start = len(self.root) + 1
         found = (answer.found for answer in answers if answer.HasField("found"))
         return {document.name[start:]: document for document in found}
 
-    def _options(self) -> dict[str, Any]:
-        return {"retry": None, "timeout": self.pace.timeout_s, "metadata": self._metadata}
-
-    def _observe(self, answers: Sequence[Any]) -> None:
+    async def _stream(self, method: Method, request: Any, route: Mapping[str, str]) -> list[Any]:
+        answers = await self._api.stream(method, request, route, self.pace.timeout_s)
         if answers and answers[-1].HasField("read_time"):
             self.time.observe(answers[-1].read_time)
+        return answers
 
     def _check_size(self, size: int) -> None:
         if size > self.request_limit_bytes:
@@ -170,10 +172,3 @@ class FirestoreCalls:
                 fix="fold fewer events at once, or keep large content in objects",
                 details={"size": size, "limit": self.request_limit_bytes},
             )
-
-
-def _emulated(address: str, interceptors: Sequence[Any]) -> FirestoreAsyncClient:
-    channel = grpc.aio.insecure_channel(
-        address, options=_NO_LIMITS, interceptors=tuple(interceptors)
-    )
-    return FirestoreAsyncClient(transport=FirestoreGrpcAsyncIOTransport(channel=channel))

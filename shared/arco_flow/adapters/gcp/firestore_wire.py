@@ -1,7 +1,7 @@
 """Documents and writes as Firestore's own messages.
 
-The wrappers that the client library hands out cost many times as much to fill and to read, and a
-fold of 400 events fills 400 of them.
+The wrappers that the client library hands out cost many times as much to load, to fill and to
+read, and a fold of 400 events fills 400 of them.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from google.cloud.firestore_v1.types import document, firestore, query, write
+from arco_flow.adapters.gcp.messages import message_class
 
-Write: Any = write.Write.pb()
-Value: Any = document.Value.pb()
-StructuredQuery: Any = query.StructuredQuery.pb()
-CommitRequest: Any = firestore.CommitRequest.pb()
-BatchGetDocumentsRequest: Any = firestore.BatchGetDocumentsRequest.pb()
-RunQueryRequest: Any = firestore.RunQueryRequest.pb()
-RunAggregationQueryRequest: Any = firestore.RunAggregationQueryRequest.pb()
+_PACKAGE = "google.firestore.v1"
+Write: Any = message_class(f"{_PACKAGE}.Write")
+Value: Any = message_class(f"{_PACKAGE}.Value")
+StructuredQuery: Any = message_class(f"{_PACKAGE}.StructuredQuery")
+CommitRequest: Any = message_class(f"{_PACKAGE}.CommitRequest")
+BatchGetDocumentsRequest: Any = message_class(f"{_PACKAGE}.BatchGetDocumentsRequest")
+RunQueryRequest: Any = message_class(f"{_PACKAGE}.RunQueryRequest")
+RunAggregationQueryRequest: Any = message_class(f"{_PACKAGE}.RunAggregationQueryRequest")
 
 REQUEST_TIME = 1
 """DocumentTransform.FieldTransform.ServerValue.REQUEST_TIME: milliseconds, by the server."""

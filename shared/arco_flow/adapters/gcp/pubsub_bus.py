@@ -6,18 +6,19 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import grpc
-from google.pubsub_v1 import PublisherAsyncClient
-from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
-from google.pubsub_v1.types import PublishRequest
-
 from arco_flow.adapters.gcp.failures import patiently
+from arco_flow.adapters.gcp.grpc_calls import GrpcCalls, Method
+from arco_flow.adapters.gcp.messages import message_class
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.adapters.subscriptions import check_messages
 from arco_flow.ports.bus import Message
 
-_PublishRequest: Any = PublishRequest.pb()
+_PACKAGE = "google.pubsub.v1"
+_PUBLISH = Method(
+    f"/{_PACKAGE}.Publisher/Publish", f"{_PACKAGE}.PublishRequest", f"{_PACKAGE}.PublishResponse"
+)
+_PublishRequest: Any = message_class(f"{_PACKAGE}.PublishRequest")
 
 
 class PubSubBus:
@@ -41,11 +42,13 @@ class PubSubBus:
         self._project = project
         self._counts = counts or OperationCounts()
         self._pace = pace or Pace()
-        self._client = _client(emulator, interceptors)
+        self._api = GrpcCalls(
+            "pubsub.googleapis.com:443", emulator=emulator, interceptors=interceptors
+        )
 
     async def close(self) -> None:
         """Give the connection back."""
-        await self._client.transport.close()
+        await self._api.close()
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
         """See Bus. One call without batching in the background: an instance has no processor
@@ -61,19 +64,7 @@ class PubSubBus:
 
         async def call(_maybe: bool) -> None:
             self._counts.add("publishes", len(messages))
-            await self._client.publish(
-                PublishRequest.wrap(request), retry=None, timeout=self._pace.timeout_s
-            )
+            route = {"topic": request.topic}
+            await self._api.unary(_PUBLISH, request, route, self._pace.timeout_s)
 
         await patiently(self._pace, f"Pub/Sub Publish to '{topic}'", call, changes=True)
-
-
-def _client(emulator: str, interceptors: Sequence[Any]) -> PublisherAsyncClient:
-    if not emulator:
-        return PublisherAsyncClient()
-    channel = grpc.aio.insecure_channel(
-        emulator,
-        options=[("grpc.max_send_message_length", -1)],
-        interceptors=tuple(interceptors),
-    )
-    return PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=channel))

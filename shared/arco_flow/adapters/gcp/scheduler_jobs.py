@@ -15,7 +15,8 @@ from google.cloud.scheduler_v1.services.cloud_scheduler.transports import (
     CloudSchedulerGrpcTransport,
 )
 
-from arco_flow.adapters.gcp.failures import ApiError, failure
+from arco_flow.adapters.gcp.client_failures import ClientError
+from arco_flow.adapters.gcp.failures import failure
 
 OURS: Final = "made by Arco Flow"
 TIME_ZONE: Final = "Etc/UTC"
@@ -64,7 +65,7 @@ class SchedulerJobs:
         """
         try:
             return self._reconcile({call.name: self._job(call) for call in calls})
-        except ApiError as error:
+        except ClientError as error:
             raise failure(error, "Cloud Scheduler") from error
 
     def _reconcile(self, wanted: dict[str, Any]) -> Reconciled:
