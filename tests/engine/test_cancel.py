@@ -9,7 +9,7 @@ from arco_flow.domain.errors import Conflict, NotFound, OutcomeUnknown, Unavaila
 from arco_flow.engine.cancel_run import cancel_run
 from arco_flow.engine.context import Settings
 from arco_flow.simulation.shapes import CHAIN, manifest_of
-from engine.workers import Worker, good, survive
+from arco_flow.simulation.workers import Worker, good, survive
 from engine.world import MINUTES, RETRY, RIVAL, SCOPE, SECONDS, World, check
 
 

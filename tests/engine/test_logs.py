@@ -10,7 +10,7 @@ from arco_flow.domain.ids import log_prefix
 from arco_flow.domain.manifest import TimeoutsSpec
 from arco_flow.engine.logs import read_logs
 from arco_flow.simulation.shapes import LOOSE, manifest_of
-from engine.workers import Worker
+from arco_flow.simulation.workers import Worker
 from engine.world import MINUTES, RETRY, SCOPE, SECONDS, World
 
 TRACE = 'Traceback (most recent call last):\n  File "a.py", line 3, in a\nKeyError: 1\n'

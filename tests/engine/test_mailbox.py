@@ -18,8 +18,8 @@ from arco_flow.engine.dispatch import dispatch
 from arco_flow.engine.mailbox import Folded, fold, record_all
 from arco_flow.engine.timer_ingest import ingest_timer
 from arco_flow.simulation.shapes import manifest_of
+from arco_flow.simulation.workers import Worker, silent, survive
 from engine.meanwhile import Meanwhile
-from engine.workers import Worker, silent, survive
 from engine.world import SCOPE, SECONDS, Instance, World, check
 
 KEYS = [f"k{number:02}" for number in range(40)]

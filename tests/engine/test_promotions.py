@@ -15,8 +15,8 @@ from arco_flow.domain.events import Event, PromotionRequested
 from arco_flow.domain.ids import asset_entity, pointer_path
 from arco_flow.engine.mailbox import record_all
 from arco_flow.simulation.shapes import KEYS, manifest_of
+from arco_flow.simulation.workers import Worker, good, survive
 from engine.meanwhile import Meanwhile
-from engine.workers import Worker, good, survive
 from engine.world import SCOPE, SECONDS, Turns, World, check
 
 ASSET = asset_entity(SCOPE, "t.a")

@@ -8,7 +8,7 @@ from arco_flow.domain.ids import plan_path
 from arco_flow.domain.run_deadlines import LOSSES_MAX
 from arco_flow.engine.recover_runs import recover_runs
 from arco_flow.simulation.shapes import manifest_of
-from engine.workers import Worker, good, survive
+from arco_flow.simulation.workers import Worker, good, survive
 from engine.world import SCOPE, SECONDS, Instance, World, check
 
 

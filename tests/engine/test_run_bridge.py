@@ -23,7 +23,7 @@ from arco_flow.engine.objects import load_plan
 from arco_flow.engine.run_bridge import preview_run, request_fingerprint, request_run
 from arco_flow.engine.views import PartitionRange, RunSpec
 from arco_flow.simulation.shapes import CHAIN, KEYS, REGIONS, manifest_of
-from engine.workers import good, survive
+from arco_flow.simulation.workers import good, survive
 from engine.world import RIVAL, SCOPE, SECONDS, Turns, World, check
 
 

@@ -16,7 +16,7 @@ from arco_flow.engine.context import Settings
 from arco_flow.engine.sweeper import LEASE, LEASE_MS, sweep
 from arco_flow.ports.store import Commit, Head
 from arco_flow.simulation.shapes import manifest_of
-from engine.workers import Worker, good, silent, survive
+from arco_flow.simulation.workers import Worker, good, silent, survive
 from engine.world import MINUTES, RETRY, RIVAL, SCOPE, SECONDS, World, check
 
 

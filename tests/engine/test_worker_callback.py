@@ -37,8 +37,8 @@ from arco_flow.engine.dispatch import dispatch
 from arco_flow.engine.mailbox import record
 from arco_flow.engine.worker_callback import record_callback
 from arco_flow.simulation.shapes import manifest_of
+from arco_flow.simulation.workers import Worker
 from engine.meanwhile import Meanwhile
-from engine.workers import Worker
 from engine.world import RIVAL, SCOPE, SECONDS, World, check
 
 

@@ -41,7 +41,17 @@ from arco_flow.simulation.fleet import SkewedClock
 from arco_flow.simulation.history import History, read_history
 from arco_flow.simulation.violation import ViolatedError, Violation
 from arco_flow.simulation.watch import Watch
-from arco_flow.simulation.world import MINUTES, RIVAL, SCOPE, SECONDS, Answer, Sent, Shape
+from arco_flow.simulation.world import (
+    MINUTES,
+    RIVAL,
+    SCOPE,
+    SECONDS,
+    Answer,
+    Sent,
+    Shape,
+    immediate,
+    unfinished,
+)
 
 __all__ = ["MINUTES", "RIVAL", "SCOPE", "SECONDS", "Instance", "Turns", "World", "check"]
 
@@ -198,12 +208,7 @@ class World:
     def peek(self, look: Coroutine[Any, Any, T]) -> T:
         """A port's answer without faults and without a turn for others."""
         with self._calm_ports():
-            try:
-                look.send(None)
-            except StopIteration as stop:
-                return stop.value
-        look.close()
-        raise RuntimeError("a port waits where nobody else can go on")
+            return immediate(look)
 
     @contextmanager
     def _calm_ports(self) -> Iterator[None]:
@@ -342,13 +347,7 @@ class World:
 
     def unfinished(self) -> list[str]:
         """Entities with an event that waits or a debt, and runs that are not over."""
-        found = []
-        for name in self.peek(self.store.overdue(1 << 60, 100_000)):
-            head = self.peek(self.store.load(name))
-            items = self.peek(self.store.inbox(name, 1000))
-            if items or head is None or head.owed or head.timer_ms:
-                found.append(f"{name}: {[item.event_id for item in items]} {head}")
-        return found
+        return unfinished(self.store, self.peek)
 
     def history(self) -> History:
         """All that is stored, for the checks and for tests that look at a ledger."""

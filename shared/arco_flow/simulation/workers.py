@@ -15,7 +15,6 @@ from arco_flow.domain.envelope import CallbackResponse, DispatchEnvelope
 from arco_flow.domain.errors import Rejected, Unavailable
 from arco_flow.domain.ids import Scope, version_prefix
 from arco_flow.engine.worker_callback import record_callback
-from arco_flow.simulation.kernel import nap
 from arco_flow.simulation.world import SECONDS, Behaviour, World
 
 PATIENCE_MS = (100, 200, 400, 800, 2_000, 5_000, 10_000, 20_000)
@@ -37,7 +36,7 @@ class Worker:
 
     async def work(self, ms: int) -> None:
         """Work for a while. Raises WorkerGoneError when the platform stopped the attempt."""
-        await nap(ms)
+        await self.world.sleep(ms)
         if self.envelope.attempt_id in self.world.stopped:
             raise WorkerGoneError("stopped by force")
 

@@ -23,6 +23,7 @@ from arco_flow.engine.dispatch import dispatch
 from arco_flow.engine.recover_runs import recover_runs
 from arco_flow.engine.sweeper import sweep
 from arco_flow.engine.timer_ingest import ingest_timer_task
+from arco_flow.ports.store import Store
 from arco_flow.simulation.chance import stream
 from arco_flow.simulation.faults import FaultPlan, SimulatedFaults, Struck
 from arco_flow.simulation.fleet import Fleet, Instance, Request, SkewedClock
@@ -182,21 +183,19 @@ class World:
         self.faults.active = False
         self.begin(self.sweep_forever(10 * SECONDS), "sweeper of the calm")
 
+    async def sleep(self, ms: int) -> None:
+        """Wait, at virtual time."""
+        await nap(ms)
+
     def unfinished(self) -> list[str]:
         """Entities with an event that waits or a debt, and runs that are not over."""
-        found = []
-        for name in self.peek(self.store.overdue(1 << 60, 100_000)):
-            head = self.peek(self.store.load(name))
-            items = self.peek(self.store.inbox(name, 1000))
-            if items or head is None or head.owed or head.timer_ms:
-                found.append(f"{name}: waits {[item.event_id for item in items]}, head {head}")
-        return found
+        return unfinished(self.store, self.peek)
 
     def peek(self, look: Coroutine[Any, Any, T]) -> T:
         """A port's answer outside of time: without faults, without a turn for others."""
         was_active, self.faults.active = self.faults.active, False
         try:
-            return _immediate(look)
+            return immediate(look)
         finally:
             self.faults.active = was_active
 
@@ -288,7 +287,22 @@ class World:
         self.stopped.add(msgspec.json.decode(body, type=StopAttempt).attempt_id)
 
 
-def _immediate(work: Coroutine[Any, Any, T]) -> T:
+def unfinished(store: Store, peek: Callable[[Coroutine[Any, Any, Any]], Any]) -> list[str]:
+    """Entities with an event that waits or a debt, and runs that are not over; each in words.
+
+    peek: runs a look at the store to its end and answers its result.
+    """
+    found = []
+    for name in peek(store.overdue(1 << 60, 100_000)):
+        head = peek(store.load(name))
+        items = peek(store.inbox(name, 1000))
+        if items or head is None or head.owed or head.timer_ms:
+            found.append(f"{name}: waits {[item.event_id for item in items]}, head {head}")
+    return found
+
+
+def immediate(work: Coroutine[Any, Any, T]) -> T:
+    """The result of what never waits. Raises RuntimeError when it does."""
     try:
         work.send(None)
     except StopIteration as stop:
