@@ -240,7 +240,7 @@ def a_run_key_without_a_reservation(p: Patches) -> None:
 def a_fresh_run_id_per_request(p: Patches) -> None:
     """Each try of a request makes an id of its own."""
     p.edit(
-        run_bridge.request_run,
+        run_bridge._run_of_key,
         "run_id_of(engine.tenant_secret, scope, run_key)",
         "'run_' + engine.clock.new_id()",
     )
@@ -273,11 +273,12 @@ def a_conflict_told_but_not_recorded(p: Patches) -> None:
 def a_run_accepted_before_its_commit(p: Patches) -> None:
     """A request is answered with 200 although its run could not be stored."""
     p.edit(
-        run_bridge.request_run,
-        "except Contended:",
-        "except __import__('arco_flow').domain.errors.Unavailable:\n"
-        "        return _accepted(seed, created=True)\n"
-        "    except Contended:",
+        run_bridge._run_of_key,
+        "run = await _open(engine, scope, seed, plan, spec, digest)",
+        "try:\n"
+        "        run = await _open(engine, scope, seed, plan, spec, digest)\n"
+        "    except __import__('arco_flow').domain.errors.Unavailable:\n"
+        "        run = seed",
     )
 
 
@@ -285,12 +286,13 @@ def a_run_accepted_before_its_commit(p: Patches) -> None:
 def an_unknown_outcome_cleaned_up(p: Patches) -> None:
     """A commit whose answer was lost counts as failed, and what it refers to is removed."""
     p.edit(
-        run_bridge.request_run,
-        "except Contended:",
-        "except __import__('arco_flow').domain.errors.OutcomeUnknown:\n"
+        run_bridge._run_of_key,
+        "run = await _open(engine, scope, seed, plan, spec, digest)",
+        "try:\n"
+        "        run = await _open(engine, scope, seed, plan, spec, digest)\n"
+        "    except __import__('arco_flow').domain.errors.OutcomeUnknown:\n"
         "        await engine.objects.delete(plan_path(scope, plan.plan_id))\n"
-        "        raise\n"
-        "    except Contended:",
+        "        raise",
     )
 
 

@@ -10,7 +10,7 @@
     │   ├── Conflict              the thing exists with another content         409
     │   ├── Gone                  the attempt is over                           410
     │   └── TooLarge              over a stated limit                           413
-    ├── Contended                 lost a race: the entity is re-woken           200
+    ├── Contended                 lost every race; nothing was written          503
     └── Unavailable               our side or a store: repeat later             503
         └── OutcomeUnknown        it may have been applied: read before acting  503
 
@@ -116,7 +116,11 @@ class TooLarge(Rejected):
 
 
 class Contended(ArcoError):
-    """Another writer committed first. The entity has been woken again; nothing is lost."""
+    """Other writers were first; nothing was written.
+
+    A fold that loses a race wakes its entity again and is answered as done, and who loses the race
+    for a run key is told of the winner's run. What is raised in spite of that may be repeated.
+    """
 
     reason = "CONTENDED"
 

@@ -6,6 +6,7 @@ concurrent requests of one key make one run and the losers read the winner's.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import msgspec
@@ -47,6 +48,10 @@ from arco_flow.ports.log_context import follow_trace, label_logs
 from arco_flow.ports.store import Commit, Head
 
 RUN_KEYS = "run_keys"
+RACES = 4
+"""How often a request tries to open its run. Who loses to another finds its run at the next try; of
+many at once all may find the documents locked, and then none has won. The store has paused before
+it says so, everybody for another while."""
 
 
 class RunRequestMessage(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -79,10 +84,20 @@ async def request_run(
 
     traceparent: of the request (W3C), handed on to the workers; what is none is left out.
     Raises Conflict when the key stands for another request (it is recorded), InvalidInput,
-    TooLarge, NotFound (nothing deployed), Unavailable.
+    TooLarge, NotFound (nothing deployed), Unavailable, Contended after RACES lost races.
     """
     spec = _checked(spec)
     run_key = spec.run_key or f"manual:{engine.clock.new_id()}"
+    for _ in range(RACES - 1):
+        with contextlib.suppress(Contended):
+            return await _run_of_key(engine, scope, spec, run_key, actor, traceparent)
+    return await _run_of_key(engine, scope, spec, run_key, actor, traceparent)
+
+
+async def _run_of_key(
+    engine: Engine, scope: Scope, spec: RunSpec, run_key: str, actor: str, traceparent: str
+) -> RunAccepted:
+    """The run that the key stands for, or a new one. Raises Contended when others were first."""
     digest = request_fingerprint(spec)
     run_id = run_id_of(engine.tenant_secret, scope, run_key)
     label_logs(scope, run=run_id)
@@ -94,13 +109,7 @@ async def request_run(
     seed = await _seed(engine, spec, plan, run_key=run_key, run_id=run_id, actor=actor)
     if parse_traceparent(traceparent):
         seed = msgspec.structs.replace(seed, traceparent=traceparent)
-    try:
-        run = await _open(engine, scope, seed, plan, spec, digest)
-    except Contended:
-        reserved = await _reservation(engine, scope, run_key)
-        if reserved is None:
-            raise
-        return await _existing(engine, scope, reserved, digest, actor)
+    run = await _open(engine, scope, seed, plan, spec, digest)
     return _accepted(run, created=True, left_out=left_out)
 
 
