@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import pytest
+from run_views import a_run, a_task
 
-from arco_flow.cli.client import ATTEMPTS, FIRST_PAUSE_SECONDS, PlaneClient, segment
+from arco_flow.cli.client import (
+    ATTEMPTS,
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    PlaneClient,
+    segment,
+)
 from arco_flow.cli.failures import PlaneRefused, PlaneUnreachable
+from arco_flow.cli.progress import CROWDED_PAUSE_SECONDS, EARLY_SECONDS, follow_run
 from arco_flow.domain.errors import InvalidInput
+from arco_flow.engine.views import RunView
 
 OK = (200, b'{"runs":[]}')
 BUSY = (
@@ -20,10 +31,11 @@ BUSY = (
     b'{"error":{"code":503,"status":"UNAVAILABLE","message":"busy","details":[{"reason":"BUSY"}]}}',
 )
 DROP = (0, b"")
+TOO_MANY = b'{"error":{"message":"too many","details":[{"reason":"TOO_MANY_REQUESTS"}]}}'
 
 
 @contextmanager
-def plane(*script: tuple[int, bytes]) -> Iterator[tuple[str, list[str]]]:
+def plane(*script: tuple[int, bytes], headers: str = "") -> Iterator[tuple[str, list[str]]]:
     """An address that gives these answers, one connection each, and what it was asked."""
     asked: list[str] = []
     listener = socket.create_server(("127.0.0.1", 0))
@@ -41,7 +53,7 @@ def plane(*script: tuple[int, bytes]) -> Iterator[tuple[str, list[str]]]:
                     raw += connection.recv(65536).decode()
                 asked.append(raw)
                 if status:
-                    head = f"HTTP/1.1 {status} x\r\nContent-Length: {len(body)}\r\n"
+                    head = f"HTTP/1.1 {status} x\r\nContent-Length: {len(body)}\r\n{headers}"
                     connection.sendall(f"{head}Connection: close\r\n\r\n".encode() + body)
 
     thread = threading.Thread(target=serve)
@@ -74,6 +86,41 @@ def test_a_plane_that_stays_busy_is_given_up() -> None:
         assert (len(asked), len(pauses)) == (ATTEMPTS, ATTEMPTS - 1)
 
 
+def test_too_many_requests_are_repeated_when_the_plane_says_so_whatever_they_ask() -> None:
+    pauses: list[float] = []
+    again = (429, TOO_MANY)
+    with plane(again, again, OK, headers="Retry-After: 3\r\n") as (url, asked):
+        client = PlaneClient(url, "t", "w", pause=pauses.append)
+        assert client.post("/runs", dict[str, Any], {"a": 1}) == {"runs": []}
+        assert (len(asked), pauses) == (3, [3.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "kept"),
+    [
+        ("7", 7.0),
+        ("86400", LONGEST_PAUSE_SECONDS),
+        ("0", FIRST_PAUSE_SECONDS),
+        ("-5", FIRST_PAUSE_SECONDS),
+        ("soon", FIRST_PAUSE_SECONDS),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", FIRST_PAUSE_SECONDS),
+    ],
+)
+def test_a_pause_that_is_asked_for_is_kept_within_reason(asked_for: str, kept: float) -> None:
+    pauses: list[float] = []
+    with plane(BUSY, OK, headers=f"Retry-After: {asked_for}\r\n") as (url, _):
+        PlaneClient(url, "t", "w", pause=pauses.append).get("/runs", dict[str, Any])
+    assert pauses == [kept]
+
+
+def test_a_plane_that_stays_crowded_is_given_up() -> None:
+    pauses: list[float] = []
+    with plane(*[(429, TOO_MANY)] * ATTEMPTS) as (url, asked):
+        with pytest.raises(PlaneRefused, match="too many") as caught:
+            PlaneClient(url, "t", "w", pause=pauses.append).get("/runs", dict[str, Any])
+        assert (caught.value.status, len(asked), len(pauses)) == (429, ATTEMPTS, ATTEMPTS - 1)
+
+
 def test_writes_are_repeated_only_when_they_carry_their_own_identity() -> None:
     pauses: list[float] = []
     with plane(BUSY, OK) as (url, asked):
@@ -86,7 +133,7 @@ def test_writes_are_repeated_only_when_they_carry_their_own_identity() -> None:
         assert len(asked) == 1
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 429, 500])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 500])
 def test_other_refusals_are_not_repeated(status: int) -> None:
     body = b'{"error":{"message":"no\\n  fix: so","details":[{"reason":"WHY"}]}}'
     with plane((status, body)) as (url, asked):
@@ -131,3 +178,34 @@ def test_addresses_that_are_none(url: str) -> None:
 
 def test_names_are_one_path_segment() -> None:
     assert segment("shop.orders[2026-01-01]/../x") == "shop.orders%5B2026-01-01%5D%2F..%2Fx"
+
+
+class Silent:
+    patience_seconds = 20
+
+    def show(self, run: RunView) -> None:
+        return
+
+
+def test_who_follows_a_run_of_a_plane_with_no_place_to_wait_asks_once_a_second() -> None:
+    running = a_run(a_task("a", "RUNNING"))
+    over = msgspec.structs.replace(a_run(a_task("a"), state="SUCCEEDED"), version=2)
+    script = [(200, msgspec.json.encode(run)) for run in (running, running, running, over)]
+    pauses: list[float] = []
+    with plane(*script) as (url, asked):
+        client = PlaneClient(url, "t", "w")
+        run = follow_run(client, "run_1", Silent(), clock=lambda: 0.0, pause=pauses.append)
+    assert (run.state, len(asked)) == ("SUCCEEDED", 4)
+    assert pauses == [CROWDED_PAUSE_SECONDS] * 2
+
+
+def test_who_was_kept_waiting_asks_again_at_once() -> None:
+    running = a_run(a_task("a", "RUNNING"))
+    over = msgspec.structs.replace(a_run(a_task("a"), state="SUCCEEDED"), version=2)
+    script = [(200, msgspec.json.encode(run)) for run in (running, running, over)]
+    times = itertools.count(0, EARLY_SECONDS)
+    with plane(*script) as (url, _):
+        client = PlaneClient(url, "t", "w")
+        never: list[float] = []
+        follow_run(client, "run_1", Silent(), clock=lambda: next(times), pause=never.append)
+    assert never == []

@@ -19,6 +19,7 @@ from arco_flow.engine.context import Engine, Settings
 from arco_flow.engine.dispatch import dispatch
 from arco_flow.http.app import App
 from arco_flow.http.auth import BearerTokens, Identity, Permission
+from arco_flow.http.load_limits import Rate
 from arco_flow.http.messages import Request, Response
 
 SCOPE = Scope("acme", "test")
@@ -42,7 +43,9 @@ def manifest(*keys: str, code: str = "v1") -> bytes:
 class Plane:
     """App and engine over the memory adapters. envelopes: what workers were sent."""
 
-    def __init__(self, allowed_hosts: frozenset[str] | None = None) -> None:
+    def __init__(
+        self, allowed_hosts: frozenset[str] | None = None, rate: Rate | None = None
+    ) -> None:
         self.clock = VirtualClock()
         self.tasks = MemoryTasks(self.clock)
         self.store = MemoryStore(self.clock)
@@ -55,14 +58,14 @@ class Plane:
             token_secret=b"s" * 32,
             settings=Settings(callback_base_url="http://plane.test"),
         )
-        tokens = BearerTokens(
+        self.authenticator = BearerTokens(
             {
                 WRITER: Identity(SCOPE, "user:writer"),
                 READER: Identity(SCOPE, "user:reader", frozenset({Permission.READ})),
                 NEIGHBOUR: Identity(Scope("acme", "other"), "user:neighbour"),
             }
         )
-        self.app = App(self.engine, tokens, allowed_hosts=allowed_hosts)
+        self.app = App(self.engine, self.authenticator, allowed_hosts=allowed_hosts, rate=rate)
         self.envelopes: list[DispatchEnvelope] = []
         self.tasks.register("worker", self._receive)
         self.tasks.register("dispatch", self._fold)

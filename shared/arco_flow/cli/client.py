@@ -2,7 +2,7 @@
 
 Only what can be repeated without harm is repeated: reads, and writes that carry their own
 identity (a deployment is its manifest, a run its run key). 503 and a broken connection are the
-only reasons to repeat (AIP-194).
+only reasons to repeat (AIP-194), and 429: then nothing was done, whatever was asked.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from arco_flow.domain.errors import InvalidInput
 
 ATTEMPTS: Final = 4
 FIRST_PAUSE_SECONDS: Final = 0.1
+LONGEST_PAUSE_SECONDS: Final = 30.0
+"""However long a server asks to wait."""
 TIMEOUT_SECONDS: Final = 90.0
 """Longer than the longest long poll."""
 
@@ -93,31 +95,33 @@ class PlaneClient:
         target = f"{self._base}{path}" + (f"?{urlencode(arguments)}" if arguments else "")
         pause_seconds = FIRST_PAUSE_SECONDS
         for attempt in range(1, ATTEMPTS + 1):
-            last = attempt == ATTEMPTS or not repeat
+            asked_seconds = 0.0
             try:
-                status, raw = self._exchange(method, target, body)
+                status, raw, asked_seconds = self._exchange(method, target, body)
             except (OSError, http.client.HTTPException) as error:
                 self.close()
-                if last:
+                if attempt == ATTEMPTS or not repeat:
                     raise self._unreachable(error) from error
             else:
                 if status < 300:
                     return _decoded(status, raw, kind)
-                if status != 503 or last:
+                may_pass = status == 429 or (status == 503 and repeat)
+                if attempt == ATTEMPTS or not may_pass:
                     raise _refused(status, raw)
             # Nothing tells a client that a server is well again: it has to ask.
-            self._pause(pause_seconds)
+            self._pause(max(pause_seconds, asked_seconds))
             pause_seconds *= 2
         raise AssertionError("the last attempt has returned or raised")
 
-    def _exchange(self, method: str, target: str, body: bytes | None) -> tuple[int, bytes]:
+    def _exchange(self, method: str, target: str, body: bytes | None) -> tuple[int, bytes, float]:
+        """Status, body, and for how many seconds the server asks to wait."""
         headers = dict(self._headers)
         if body is not None:
             headers["content-type"] = "application/json"
         connection = self._connected()
         connection.request(method, target, body, headers)
         answer = connection.getresponse()
-        return answer.status, answer.read()
+        return answer.status, answer.read(), _retry_after(answer.getheader("retry-after", ""))
 
     def _connected(self) -> http.client.HTTPConnection:
         if self._connection is None:
@@ -146,6 +150,12 @@ def _address(url: str) -> SplitResult:
         where="ARCO_FLOW_URL",
         fix="for example http://localhost:3000",
     )
+
+
+def _retry_after(text: str) -> float:
+    """Seconds of a `Retry-After`; 0 without one, and for a date, which no plane sends."""
+    seconds = float(text) if text.isascii() and text.isdigit() else 0.0
+    return min(seconds, LONGEST_PAUSE_SECONDS)
 
 
 def segment(text: str) -> str:

@@ -18,6 +18,10 @@ from arco_flow.engine.views import RunView, TaskView
 
 SUMMARY_SECONDS: Final = 5
 """Silence after which a line says how far the run is."""
+EARLY_SECONDS: Final = 0.5
+"""An answer that tells nothing new and comes sooner was not waited for."""
+CROWDED_PAUSE_SECONDS: Final = 1.0
+"""Then: the plane has as many that wait as it can, and would be asked without end."""
 _ENDS: Final = frozenset({"SUCCEEDED", "FAILED", "SKIPPED", "CANCELLED"})
 _TOLD: Final = _ENDS | {"RETRY_WAIT"}
 
@@ -32,14 +36,24 @@ class Observer(Protocol):
         ...
 
 
-def follow_run(client: PlaneClient, run_id: str, observer: Observer) -> RunView:
+def follow_run(
+    client: PlaneClient,
+    run_id: str,
+    observer: Observer,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> RunView:
     """Wait until the run is over, showing each change; answers its last state."""
     run = client.get(f"/runs/{run_id}", RunView)
     while True:
         observer.show(run)
         if RunState(run.state).is_terminal:
             return run
+        asked, seen = clock(), run.version
         run = client.get(f"/runs/{run_id}", RunView, wait=f"{observer.patience_seconds}s")
+        if run.version == seen and clock() - asked < EARLY_SECONDS:
+            pause(CROWDED_PAUSE_SECONDS)
 
 
 @contextmanager

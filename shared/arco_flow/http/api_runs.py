@@ -73,21 +73,31 @@ async def list_runs(call: Call) -> RunPage:
 
 
 async def get_run(call: Call) -> RunView:
-    """One run with its tasks; with `wait` not before it has changed or is over."""
+    """One run with its tasks; with `wait` not before it has changed or is over, unless too many
+    wait already."""
+    seconds = wait_ms(call.query) / 1000
+    if seconds:
+        with call.waits.place() as is_free:
+            if is_free:
+                await _changed(call, seconds)
+    return await _run(call, tasks=True)
+
+
+async def _changed(call: Call, seconds: float) -> None:
+    """Return when the run has changed or is over, at the latest after so long."""
     loop = asyncio.get_running_loop()
     started = loop.time()
-    until = started + wait_ms(call.query) / 1000
+    until = started + seconds
     run = await _run(call, tasks=False)
     pause = _FIRST_POLL_SECONDS
     seen = run.version
     while not RunState(run.state).is_terminal:
         end = until if run.version == seen else min(until, started + _COLLECT_SECONDS)
         if loop.time() >= end:
-            break
+            return
         await asyncio.sleep(min(pause, end - loop.time()))
         pause = min(pause * 1.5, _LAST_POLL_SECONDS)
         run = await _run(call, tasks=False)
-    return await _run(call, tasks=True)
 
 
 async def cancel(call: Call) -> RunView:

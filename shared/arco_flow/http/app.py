@@ -1,8 +1,8 @@
 """The application: from a request to an answer, whatever server stands in front.
 
-Order of the checks: host, sizes, path and method, credential, workspace, arguments, body. What
-is refused early costs little, nothing is said about a workspace before the caller is known, and the
-body of a caller who is not let in is not even read.
+Order of the checks: host, sizes, path and method, credential, rate, workspace, arguments, body.
+What is refused early costs little, nothing is said about a workspace before the caller is known,
+and the body of a caller who is not let in is not even read.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from arco_flow.http.arguments import read_query
 from arco_flow.http.auth import Authenticator, Identity, bearer_token
 from arco_flow.http.bodies import require_json
 from arco_flow.http.health import Health, Readiness
+from arco_flow.http.load_limits import MAX_WAITS, CallerRates, Rate, Waits
 from arco_flow.http.messages import ReadBody, Request, Response
 from arco_flow.http.outcomes import api_error, callback_error
 from arco_flow.http.page_tokens import PageTokens
@@ -44,7 +45,9 @@ class App:
     """Answers requests for one plane.
 
     allowed_hosts: names that the Host header may hold (without the port), None = any. routes: what
-    is served; a function of the cloud serves a part.
+    is served; a function of the cloud serves a part. rate: of the requests of each identity, None =
+    as they come; reports of workers are never too many, because none may be lost. max_waits:
+    callers that wait for a run at one time.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class App:
         *,
         allowed_hosts: frozenset[str] | None = None,
         routes: Sequence[Route] = ROUTES,
+        rate: Rate | None = None,
+        max_waits: int = MAX_WAITS,
     ) -> None:
         self._engine = engine
         self._authenticator = authenticator
@@ -61,6 +66,8 @@ class App:
         self._table = RouteTable(routes)
         self._pages = PageTokens(engine.token_secret)
         self._readiness = Readiness(engine)
+        self._rates = CallerRates(rate) if rate is not None else None
+        self._waits = Waits(max_waits)
 
     async def handle(self, request: Request, read_body: ReadBody | None = None) -> Response:
         """The answer; errors are answered too, and none is raised.
@@ -134,6 +141,7 @@ class App:
                 pages=self._pages,
                 routes=self._table.routes,
                 readiness=self._readiness,
+                waits=self._waits,
                 identity=identity,
             )
         )
@@ -149,6 +157,8 @@ class App:
             return None
         identity = await self._authenticator.authenticate(request)
         label_logs(identity.scope)
+        if self._rates is not None:
+            self._rates.admit(identity.actor)
         # A workspace of somebody else and one that is nowhere are answered alike.
         if params["workspace"] != identity.scope.workspace:
             raise NotFound(

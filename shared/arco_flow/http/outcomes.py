@@ -54,6 +54,7 @@ OUTCOMES: Final[Mapping[type[Exception], Outcome]] = {
     refusals.MethodNotAllowed: Outcome(405, "UNIMPLEMENTED", False, logging.INFO),
     refusals.RequestTimedOut: Outcome(408, "DEADLINE_EXCEEDED", False, logging.INFO),
     refusals.LengthRequired: Outcome(411, "INVALID_ARGUMENT", False, logging.INFO),
+    refusals.TooManyRequests: Outcome(429, "RESOURCE_EXHAUSTED", True, logging.INFO),
     refusals.PathTooLong: Outcome(414, "INVALID_ARGUMENT", False, logging.INFO),
     refusals.UnsupportedContent: Outcome(415, "INVALID_ARGUMENT", False, logging.INFO),
     refusals.ExpectationFailed: Outcome(417, "INVALID_ARGUMENT", False, logging.INFO),
@@ -130,9 +131,16 @@ def _details(error: Exception, outcome: Outcome) -> list[dict[str, Any]]:
         return [info]
     retry = {
         "@type": "type.googleapis.com/google.rpc.RetryInfo",
-        "retryDelay": f"{RETRY_AFTER_SECONDS}s",
+        "retryDelay": f"{_pause_seconds(error)}s",
     }
     return [info, retry]
+
+
+def _pause_seconds(error: Exception) -> int:
+    """How long to wait before the call is repeated."""
+    if isinstance(error, refusals.TooManyRequests):
+        return error.retry_after_seconds
+    return RETRY_AFTER_SECONDS
 
 
 def _metadata(error: Exception) -> dict[str, str]:
@@ -171,5 +179,5 @@ def _headers(error: Exception, outcome: Outcome) -> tuple[tuple[str, str], ...]:
     if outcome.status == 401:
         return (("www-authenticate", 'Bearer realm="arco-flow"'),)
     if outcome.retry:
-        return (("retry-after", str(RETRY_AFTER_SECONDS)),)
+        return (("retry-after", str(_pause_seconds(error))),)
     return ()

@@ -27,6 +27,20 @@ class RequestTimedOut(Rejected):
     reason = "REQUEST_TIMED_OUT"
 
 
+class TooManyRequests(Rejected):
+    """A caller asks more than its share. retry_after_seconds: when it may ask again, 1 or more."""
+
+    reason = "TOO_MANY_REQUESTS"
+
+    def __init__(self, per_second: int, burst: int, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(
+            f"more than {per_second} requests per second, and more than {burst} at once",
+            fix=f"ask again in {retry_after_seconds} s; wait for a run with the argument wait",
+            details={"perSecond": per_second, "burst": burst},
+        )
+
+
 class LengthRequired(Rejected):
     """A body without Content-Length."""
 

@@ -20,6 +20,7 @@ from arco_flow.http.refusals import MethodNotAllowed
 if TYPE_CHECKING:
     from arco_flow.engine.context import Engine
     from arco_flow.http.health import Readiness
+    from arco_flow.http.load_limits import Waits
 
 API_BODY_BYTES: Final = 256 * 1024
 CALLBACK_BODY_BYTES: Final = 1024 * 1024
@@ -61,6 +62,7 @@ class Call:
     pages: PageTokens
     routes: tuple[Route, ...]
     readiness: Readiness
+    waits: Waits
     identity: Identity | None = None
 
     @property

@@ -51,6 +51,7 @@ def test_what_is_needed_is_enough() -> None:
     assert (found.urls, found.accounts, found.principals, found.engine) == ({}, {}, {}, {})
     assert (found.certs_url, found.database) == (GOOGLE_CERTS_URL, "(default)")
     assert (found.log_level, found.tasks_endpoint) == ("INFO", "")
+    assert (found.requests_per_second, found.request_burst) == (50, 200)
 
 
 def test_all_that_can_be_told_is_read() -> None:
@@ -71,6 +72,8 @@ def test_all_that_can_be_told_is_read() -> None:
         ),
         ARCO_FLOW_OIDC_CERTS_URL=" http://localhost:9000/certs ",
         ARCO_FLOW_LOG_LEVEL="debug",
+        ARCO_FLOW_REQUESTS_PER_SECOND="0",
+        ARCO_FLOW_REQUEST_BURST="1",
         ARCO_FLOW_WAKE_MS="100",
         ARCO_FLOW_SKEW_MS="0",
     )
@@ -85,6 +88,7 @@ def test_all_that_can_be_told_is_read() -> None:
     }
     assert (found.certs_url, found.log_level) == ("http://localhost:9000/certs", "DEBUG")
     assert found.engine == {"wake_ms": 100, "skew_ms": 0}
+    assert (found.requests_per_second, found.request_burst) == (0, 1)
 
 
 def test_all_that_is_wrong_is_told_in_one_message() -> None:
@@ -135,6 +139,9 @@ def test_all_that_is_wrong_is_told_in_one_message() -> None:
         ),
         ("ARCO_FLOW_PRINCIPALS", '{"a@b.example": {"tenant": "a", "workspace": "W/x"}}'),
         ("ARCO_FLOW_PRINCIPALS", '{"a@b.example": {"tenant": "a", "workspace": "w", "role": 1}}'),
+        ("ARCO_FLOW_REQUESTS_PER_SECOND", "-1"),
+        ("ARCO_FLOW_REQUESTS_PER_SECOND", "many"),
+        ("ARCO_FLOW_REQUEST_BURST", "0"),
         ("ARCO_FLOW_WAKE_MS", "-1"),
         ("ARCO_FLOW_WAKE_MS", "1.5"),
         ("ARCO_FLOW_MAX_IN_FLIGHT", "0"),

@@ -9,6 +9,7 @@ from arco_flow.domain.errors import Forbidden
 from arco_flow.domain.ids import Scope
 from arco_flow.http.app import App, live_answer
 from arco_flow.http.auth import Identity, Permission, bearer_token
+from arco_flow.http.load_limits import Rate
 from arco_flow.http.messages import LIVE_PATH, ReadBody, Request, Response
 from arco_flow.http.routes import CALLBACKS, ROUTES, SERVICE
 
@@ -37,8 +38,13 @@ class _Api:
         engine = await self._plane.engine()
         if self._app is None:
             users = _Users(self._plane.settings, self._plane.verifier)
-            self._app = App(engine, users, routes=self._routes)
+            self._app = App(engine, users, routes=self._routes, rate=_rate(self._plane.settings))
         return self._app
+
+
+def _rate(settings: FunctionSettings) -> Rate | None:
+    per_second = settings.requests_per_second
+    return Rate(per_second, settings.request_burst) if per_second else None
 
 
 class _Users:

@@ -37,6 +37,11 @@ THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 """Where an emulator may be spoken to without TLS."""
 
 
+REQUESTS_PER_SECOND: Final = 50
+REQUEST_BURST: Final = 200
+"""Of one principal to one instance of `api`, unless the deployment says otherwise."""
+
+
 class Principal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an e-mail address stands for."""
 
@@ -64,7 +69,8 @@ class FunctionSettings:
     routes: route -> where its tasks go. tasks_endpoint, scheduler_endpoint: host:port of an
     emulator, "" = Google's.
     code_target, code_root: what a worker runs, "" = what the deployment says.
-    engine: fields of the engine's settings that were set.
+    requests_per_second, request_burst: what one principal may ask of one instance of `api`; 0 per
+    second = without limit. engine: fields of the engine's settings that were set.
     """
 
     function: str
@@ -83,6 +89,8 @@ class FunctionSettings:
     code_target: str = ""
     code_root: str = ""
     log_level: str = "INFO"
+    requests_per_second: int = REQUESTS_PER_SECOND
+    request_burst: int = REQUEST_BURST
     engine: Mapping[str, int] = field(default_factory=dict)
 
     def url_of(self, function: str) -> str:
@@ -124,6 +132,10 @@ class _Reader:
         self.problems.append(f"{name} must be {what}: {problem}")
         return default
 
+    def number(self, name: str, default: int, *, least: int) -> int:
+        what = f"a whole number of {least} or more"
+        return self.parsed(name, _at_least(least), default, what)
+
     def url(self, name: str, default: str | None = None) -> str:
         value = self.text(name, default)
         problem = _url_problem(value) if value else ""
@@ -155,6 +167,9 @@ def read_settings(environment: Mapping[str, str]) -> FunctionSettings:
         code_target=reader.text("ARCO_FLOW_CODE_TARGET", ""),
         code_root=reader.text("ARCO_FLOW_CODE_ROOT", ""),
         log_level=reader.parsed("ARCO_FLOW_LOG_LEVEL", _level, "INFO", "a level of logging"),
+        requests_per_second=reader.number("ARCO_FLOW_REQUESTS_PER_SECOND", REQUESTS_PER_SECOND, least=0
+        ),
+        request_burst=reader.number("ARCO_FLOW_REQUEST_BURST", REQUEST_BURST, least=1),
         engine=_engine_settings(reader, environment),
     )
     if reader.problems:
@@ -172,8 +187,7 @@ def _engine_settings(reader: _Reader, environment: Mapping[str, str]) -> dict[st
     for variable, name in ENGINE_VARIABLES.items():
         if environment.get(variable, "").strip():
             least = 1 if variable in ABOVE_ZERO else 0
-            what = f"a whole number of {least} or more"
-            found[name] = reader.parsed(variable, _at_least(least), least, what)
+            found[name] = reader.number(variable, least, least=least)
     return found
 
 
