@@ -130,6 +130,8 @@ def build_engine(settings: FunctionSettings, counts: OperationCounts) -> Engine:
     from arco_flow.engine.context import Engine, Settings
 
     keys = read_secrets(os.environ)
+    objects = ThreadedObjects(CloudObjects(settings.bucket, counts=counts))
+    atexit.register(objects.close)
     targets = {
         route: Target(to.url, to.audience, to.account, to.deadline_seconds)
         for route, to in settings.routes.items()
@@ -143,7 +145,7 @@ def build_engine(settings: FunctionSettings, counts: OperationCounts) -> Engine:
             endpoint=settings.tasks_endpoint,
             counts=counts,
         ),
-        objects=ThreadedObjects(CloudObjects(settings.bucket, counts=counts)),
+        objects=objects,
         clock=SystemClock(),
         tenant_secret=keys.tenant,
         token_secret=keys.token,
