@@ -216,7 +216,9 @@ def memory_objects(folder: Path) -> Iterator[tuple[Objects, AsyncObjects]]:
 @contextmanager
 def local_objects(folder: Path) -> Iterator[tuple[Objects, AsyncObjects]]:
     objects = LocalObjects(folder / "objects")
-    yield objects, ThreadedObjects(objects)
+    threaded = ThreadedObjects(objects)
+    yield objects, threaded
+    threaded.close()
 
 
 StoreFactory = Callable[[Path, VirtualClock], AbstractAsyncContextManager[Store]]

@@ -97,7 +97,9 @@ async def troubled_firestore_store(folder: Path, clock: VirtualClock) -> AsyncIt
 def cloud_objects(folder: Path) -> Iterator[tuple[Objects, AsyncObjects]]:
     bucket = new_bucket(a_project())
     objects = CloudObjects(bucket, emulator=storage_url(), pace=Pace(attempts=6, first_ms=1))
+    threaded = ThreadedObjects(objects)
     try:
-        yield objects, ThreadedObjects(objects)
+        yield objects, threaded
     finally:
+        threaded.close()
         objects.close()

@@ -54,9 +54,9 @@ def doctor(folder: Path, *options: str):
 
 
 @pytest.fixture(scope="module")
-def shared():
-    with emulated_plane() as workspace:
-        yield workspace.plane
+def shared(tmp_path_factory):
+    with emulated_plane(tmp_path_factory.mktemp("doctor")) as plane:
+        yield plane.plane.plane
 
 
 def test_all_is_well_with_the_emulated_plane(shared, tmp_path):
@@ -75,6 +75,17 @@ def test_all_is_well_with_the_emulated_plane(shared, tmp_path):
     assert "– indexes        the emulator has no indexes: not checked here" in shown
     project.withdraw()
     assert project.doctor_environment() is None
+
+
+def test_the_process_that_runs_user_code_knows_no_secret_and_no_way_to_the_state(shared):
+    known = {
+        name: Path(f"/proc/{function.process.pid}/environ").read_bytes()
+        for name, function in shared.bundle.processes.items()
+    }
+    secrets = [environment_of(shared)[f"ARCO_FLOW_{kind}_SECRET"] for kind in ("TENANT", "TOKEN")]
+    told = {name for name, environ in known.items() if any(s.encode() in environ for s in secrets)}
+    assert set(known) - told == {"worker"}
+    assert b"FIRESTORE" not in known["worker"]
 
 
 def test_what_is_broken_is_named_with_its_mend(tmp_path):
