@@ -172,14 +172,20 @@ def test_a_subscription_that_fails_does_not_hold_up_another(driven_buses):
     driven_buses.run(scenario)
 
 
+async def begun(plane):
+    """A subscription whose handler has a message in hand."""
+    held = subscribe(plane, "sub", handler=Held())
+    await publish(plane, "a")
+    await plane.begin_time(0)
+    await held.wait_for()
+    return held
+
+
 def test_a_message_that_is_not_acknowledged_in_time_is_repeated_beside_its_first_handler(
     driven_buses,
 ):
     async def scenario(plane):
-        held = subscribe(plane, "sub", handler=Held())
-        await publish(plane, "a")
-        await plane.begin_time(0)
-        await held.wait_for()
+        held = await begun(plane)
         await plane.begin_time(ACK_MS)
         await plane.begin_time(BACKOFF_MS)
         await held.wait_for()
@@ -196,10 +202,7 @@ def test_a_message_that_is_not_acknowledged_in_time_is_repeated_beside_its_first
 @pytest.mark.parametrize("late", [None, ValueError("late"), Conflict("late")], ids=repr)
 def test_an_acknowledgement_after_the_deadline_changes_nothing(driven_buses, late):
     async def scenario(plane):
-        held = subscribe(plane, "sub", handler=Held())
-        await publish(plane, "a")
-        await plane.begin_time(0)
-        await held.wait_for()
+        held = await begun(plane)
         await plane.begin_time(ACK_MS)
         held.answer(0, late)
         await plane.begin_time(BACKOFF_MS)
@@ -214,10 +217,7 @@ def test_an_acknowledgement_after_the_deadline_changes_nothing(driven_buses, lat
 
 def test_a_message_is_not_repeated_before_its_deadline(driven_buses):
     async def scenario(plane):
-        held = subscribe(plane, "sub", handler=Held())
-        await publish(plane, "a")
-        await plane.begin_time(0)
-        await held.wait_for()
+        held = await begun(plane)
         await plane.begin_time(ACK_MS - 1)
         held.answer(0)
         await plane.pass_time(600_000)

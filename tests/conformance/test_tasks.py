@@ -288,15 +288,23 @@ def test_a_name_that_cloud_tasks_would_refuse_is_refused(queues, name):
     queues.run(scenario)
 
 
-async def overdue(queue, held):
-    """One task whose first delivery is over its deadline and whose second one has come in."""
+async def begun(queue):
+    """One task whose handler runs."""
+    held = Held()
     queue.tasks.register("slow", held)
     await queue.tasks.enqueue("q", "t", "slow", b"")
     await queue.begin_time(0)
     await held.wait_for()
+    return held
+
+
+async def overdue(queue):
+    """One task whose first delivery is over its deadline and whose second one has come in."""
+    held = await begun(queue)
     await queue.begin_time(SETTINGS.dispatch_deadline_ms)
     await queue.begin_time(SETTINGS.min_backoff_ms)
     await held.wait_for()
+    return held
 
 
 def test_no_more_handlers_run_at_once_than_may_and_the_rest_follow(driven_queues):
@@ -340,8 +348,7 @@ def test_a_full_queue_does_not_hold_up_another(driven_queues):
 
 def test_a_delivery_without_an_answer_is_repeated_while_its_handler_still_runs(driven_queues):
     async def scenario(queue):
-        held = Held()
-        await overdue(queue, held)
+        held = await overdue(queue)
         assert held.attempts == [1, 2]
         assert held.running == 2
         held.answer(1)
@@ -354,11 +361,7 @@ def test_a_delivery_without_an_answer_is_repeated_while_its_handler_still_runs(d
 
 def test_a_delivery_is_not_repeated_before_its_deadline_nor_after_an_answer_in_time(driven_queues):
     async def scenario(queue):
-        held = Held()
-        queue.tasks.register("slow", held)
-        await queue.tasks.enqueue("q", "t", "slow", b"")
-        await queue.begin_time(0)
-        await held.wait_for()
+        held = await begun(queue)
         await queue.begin_time(SETTINGS.dispatch_deadline_ms - 1)
         held.answer(0)
         await queue.pass_time(60_000)
@@ -370,11 +373,7 @@ def test_a_delivery_is_not_repeated_before_its_deadline_nor_after_an_answer_in_t
 @pytest.mark.parametrize("late", [None, ValueError("late"), Conflict("late")], ids=repr)
 def test_what_a_handler_answers_after_its_deadline_changes_nothing(driven_queues, late):
     async def scenario(queue):
-        held = Held()
-        queue.tasks.register("slow", held)
-        await queue.tasks.enqueue("q", "t", "slow", b"")
-        await queue.begin_time(0)
-        await held.wait_for()
+        held = await begun(queue)
         await queue.begin_time(SETTINGS.dispatch_deadline_ms)
         held.answer(0, late)
         await queue.begin_time(SETTINGS.min_backoff_ms)
@@ -390,8 +389,7 @@ def test_what_a_handler_answers_after_its_deadline_changes_nothing(driven_queues
 
 def test_a_deadline_counts_as_a_failed_attempt_and_frees_its_place_in_the_queue(driven_queues):
     async def scenario(queue):
-        held = Held()
-        await overdue(queue, held)
+        held = await overdue(queue)
         held.answer(1, ValueError("second failure"))
         await queue.begin_time(0)
         await queue.begin_time(2 * SETTINGS.min_backoff_ms - 1)
@@ -411,11 +409,7 @@ def test_a_deadline_counts_as_a_failed_attempt_and_frees_its_place_in_the_queue(
 
 def test_a_name_is_refused_while_its_task_runs_and_while_it_waits_to_be_repeated(driven_queues):
     async def scenario(queue):
-        held = Held()
-        queue.tasks.register("slow", held)
-        await queue.tasks.enqueue("q", "t", "slow", b"")
-        await queue.begin_time(0)
-        await held.wait_for()
+        held = await begun(queue)
         assert not await queue.tasks.enqueue("q", "t", "slow", b"")
         held.answer(0, ValueError("no"))
         await queue.pass_time(0)

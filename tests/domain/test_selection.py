@@ -36,6 +36,7 @@ from arco_flow.domain.selection_ast import (
 )
 from arco_flow.domain.selection_lexer import VALUE, tokenize
 from arco_flow.domain.selection_parser import MAX_NESTING, MAX_SELECTION_CHARS
+from domain.selection_trees import trees_of
 
 VECTORS = json.loads(
     (Path(__file__).parent.parent / "vectors" / "04_asset_selection.json").read_text("utf-8")
@@ -392,7 +393,6 @@ names = st.one_of(
         lambda text: normalize("NFC", text)
     ),
 )
-depths = st.one_of(st.none(), st.integers(0, 10**6))
 leaves: st.SearchStrategy[Selection] = st.one_of(
     st.builds(All),
     st.builds(Key, names),
@@ -403,23 +403,7 @@ leaves: st.SearchStrategy[Selection] = st.one_of(
     st.builds(Attribute, st.just("is"), st.sampled_from(["external", "materializable"])),
     st.builds(Attribute, st.sampled_from(["group", "kind", "owner"]), st.none()),
 )
-
-
-def larger(inner: st.SearchStrategy[Selection]) -> st.SearchStrategy[Selection]:
-    several = st.lists(inner, min_size=2, max_size=4)
-    return st.one_of(
-        several.map(lambda operands: join(And, operands)),
-        several.map(lambda operands: join(Or, operands)),
-        st.builds(Not, inner),
-        st.builds(Roots, inner),
-        st.builds(Sinks, inner),
-        st.builds(Upstream, inner, depths),
-        st.builds(Downstream, inner, st.one_of(st.none(), st.integers(1, 10**6))),
-        st.builds(Around, inner, depths, depths),
-    )
-
-
-trees = st.recursive(leaves, larger, max_leaves=12)
+trees = trees_of(leaves, max_depth=10**6, max_leaves=12)
 
 
 @given(trees)

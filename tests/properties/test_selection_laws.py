@@ -27,6 +27,7 @@ from arco_flow.domain.selection_ast import (
     Upstream,
     join,
 )
+from domain.selection_trees import trees_of
 from properties.budget import examples
 
 KEYS = ("a.a", "a.b", "b.a", "b.b", "c.c", "c.d")
@@ -53,7 +54,6 @@ def worlds(draw: st.DrawFn) -> tuple[Edges, dict[str, AssetAttributes]]:
     return edges, attributes
 
 
-DEPTHS = st.none() | st.integers(0, 3)
 LEAVES: st.SearchStrategy[Selection] = st.one_of(
     st.builds(All),
     st.builds(Key, st.sampled_from(KEYS)),
@@ -66,21 +66,7 @@ LEAVES: st.SearchStrategy[Selection] = st.one_of(
 )
 
 
-def _larger(inner: st.SearchStrategy[Selection]) -> st.SearchStrategy[Selection]:
-    several = st.lists(inner, min_size=2, max_size=3)
-    return st.one_of(
-        several.map(lambda operands: join(And, operands)),
-        several.map(lambda operands: join(Or, operands)),
-        st.builds(Not, inner),
-        st.builds(Upstream, inner, DEPTHS),
-        st.builds(Downstream, inner, st.none() | st.integers(1, 3)),
-        st.builds(Around, inner, DEPTHS, DEPTHS),
-        st.builds(Roots, inner),
-        st.builds(Sinks, inner),
-    )
-
-
-TREES = st.recursive(LEAVES, _larger, max_leaves=6)
+TREES = trees_of(LEAVES, max_depth=3, max_leaves=6)
 
 
 class Naive:
@@ -182,14 +168,6 @@ def test_what_is_selected_comes_in_an_order_that_can_be_run(tree: Selection, wor
     assert len(set(found)) == len(found)
     for place, key in enumerate(found):
         assert not set(world[0][key]) & set(found[place + 1 :])
-
-
-@examples(120)
-@given(TREES)
-def test_reading_what_was_written_of_what_was_read_changes_nothing(tree: Selection) -> None:
-    text = to_text(tree)
-    assert parse(text) == tree
-    assert to_text(parse(text)) == text
 
 
 def written(tree: Selection, draw: Any) -> str:
