@@ -26,6 +26,7 @@ NEEDED = {
     "ARCO_FLOW_BUCKET": "shop-flow",
     "ARCO_FLOW_AUDIENCE": "https://dispatch.example",
 }
+ACCOUNTS = {"tasks": "shop-tasks@shop.example", "scheduler": "shop-scheduler@shop.example"}
 TARGET = {"url": "https://x.example", "audience": "https://x.example", "account": "a@b.example"}
 
 
@@ -49,6 +50,7 @@ def test_what_is_needed_is_enough() -> None:
     found = read()
     assert (found.function, found.project, found.bucket) == ("dispatch", "shop", "shop-flow")
     assert (found.urls, found.accounts, found.principals, found.engine) == ({}, {}, {}, {})
+    assert found.callers == frozenset()
     assert (found.certs_url, found.database) == (GOOGLE_CERTS_URL, "(default)")
     assert (found.log_level, found.tasks_endpoint) == ("INFO", "")
     assert (found.requests_per_second, found.request_burst) == (50, 200)
@@ -58,7 +60,8 @@ def test_all_that_can_be_told_is_read() -> None:
     found = read(
         ARCO_FLOW_AUDIENCE="http://127.0.0.1:8080",
         ARCO_FLOW_FUNCTION_URLS='{"worker": "https://worker.example"}',
-        ARCO_FLOW_ACCOUNTS='{"tasks": "shop-tasks@shop.iam.gserviceaccount.com"}',
+        ARCO_FLOW_ACCOUNTS=json.dumps(ACCOUNTS),
+        ARCO_FLOW_CALLERS=" tasks,scheduler ",
         ARCO_FLOW_ROUTES=json.dumps({"worker": {**TARGET, "deadlineSeconds": 1800}}),
         ARCO_FLOW_PRINCIPALS=json.dumps(
             {
@@ -74,11 +77,13 @@ def test_all_that_can_be_told_is_read() -> None:
         ARCO_FLOW_LOG_LEVEL="debug",
         ARCO_FLOW_REQUESTS_PER_SECOND="0",
         ARCO_FLOW_REQUEST_BURST="1",
+        ARCO_FLOW_WORKERS="4",
         ARCO_FLOW_WAKE_MS="100",
         ARCO_FLOW_SKEW_MS="0",
     )
     assert found.url_of("worker") == "https://worker.example"
-    assert found.accounts == {"tasks": "shop-tasks@shop.iam.gserviceaccount.com"}
+    assert found.accounts == ACCOUNTS
+    assert found.callers == frozenset(ACCOUNTS.values())
     assert found.routes == {
         "worker": RouteTarget("https://x.example", "https://x.example", "a@b.example", 1800)
     }
@@ -88,7 +93,7 @@ def test_all_that_can_be_told_is_read() -> None:
     }
     assert (found.certs_url, found.log_level) == ("http://localhost:9000/certs", "DEBUG")
     assert found.engine == {"wake_ms": 100, "skew_ms": 0}
-    assert (found.requests_per_second, found.request_burst) == (0, 1)
+    assert (found.requests_per_second, found.request_burst, found.workers) == (0, 1, 4)
 
 
 def test_all_that_is_wrong_is_told_in_one_message() -> None:
@@ -142,6 +147,7 @@ def test_all_that_is_wrong_is_told_in_one_message() -> None:
         ("ARCO_FLOW_REQUESTS_PER_SECOND", "-1"),
         ("ARCO_FLOW_REQUESTS_PER_SECOND", "many"),
         ("ARCO_FLOW_REQUEST_BURST", "0"),
+        ("ARCO_FLOW_WORKERS", "0"),
         ("ARCO_FLOW_WAKE_MS", "-1"),
         ("ARCO_FLOW_WAKE_MS", "1.5"),
         ("ARCO_FLOW_MAX_IN_FLIGHT", "0"),
@@ -153,6 +159,24 @@ def test_all_that_is_wrong_is_told_in_one_message() -> None:
 def test_a_value_that_would_fail_later_fails_at_the_start(name: str, text: str) -> None:
     (problem,) = problems({**NEEDED, name: text})
     assert problem.startswith(f"{name} must be ")
+
+
+@pytest.mark.parametrize(
+    ("callers", "problem"),
+    [
+        ("task", "'task' is none; did you mean 'tasks'?"),
+        ("tasks,,scheduler", "'' is none"),
+        ("tasks;scheduler", "'tasks;scheduler' is none"),
+        ("shop-tasks@shop.example", "'shop-tasks@shop.example' is none"),
+        ("nobody", "'nobody' is none"),
+    ],
+)
+def test_a_caller_is_an_identity_that_has_an_account(callers: str, problem: str) -> None:
+    accounts = json.dumps({**ACCOUNTS, "nobody": ""})
+    environment = {**NEEDED, "ARCO_FLOW_ACCOUNTS": accounts, "ARCO_FLOW_CALLERS": callers}
+    (found,) = problems(environment)
+    assert found.startswith("ARCO_FLOW_CALLERS must be identities of ARCO_FLOW_ACCOUNTS")
+    assert problem in found
 
 
 @pytest.mark.parametrize("name", ["ARCO_FLOW_AUDIENCE", "ARCO_FLOW_OIDC_CERTS_URL"])

@@ -12,7 +12,7 @@ import msgspec
 
 from arco_flow.adapters.gcp.oidc import GOOGLE_CERTS_URL
 from arco_flow.domain.durations import MAX_DURATION_MS
-from arco_flow.domain.errors import InvalidInput
+from arco_flow.domain.errors import InvalidInput, did_you_mean
 from arco_flow.domain.identifiers import validate_tenant, validate_workspace
 
 T = TypeVar("T")
@@ -65,10 +65,12 @@ class FunctionSettings:
 
     function: its name in functions.yaml. project, location, bucket: where its things are.
     audience: what tokens for it must be made for: its own URL. urls: function -> URL. accounts:
-    identity -> e-mail of its service account. principals: e-mail -> what it may do, for `api`.
+    identity -> e-mail of its service account. callers: e-mails of those that may deliver to the
+    function. principals: e-mail -> what it may do, for `api`.
     routes: route -> where its tasks go. tasks_endpoint, scheduler_endpoint: host:port of an
     emulator, "" = Google's.
-    code_target, code_root: what a worker runs, "" = what the deployment says.
+    code_target, code_root: what a worker runs, "" = what the deployment says. workers: processes
+    of user code in one instance.
     requests_per_second, request_burst: what one principal may ask of one instance of `api`; 0 per
     second = without limit. engine: fields of the engine's settings that were set.
     """
@@ -81,6 +83,7 @@ class FunctionSettings:
     urls: Mapping[str, str]
     accounts: Mapping[str, str]
     routes: Mapping[str, RouteTarget] = field(default_factory=dict)
+    callers: frozenset[str] = frozenset()
     principals: Mapping[str, Principal] = field(default_factory=dict)
     certs_url: str = GOOGLE_CERTS_URL
     database: str = "(default)"
@@ -88,6 +91,7 @@ class FunctionSettings:
     scheduler_endpoint: str = ""
     code_target: str = ""
     code_root: str = ""
+    workers: int = 1
     log_level: str = "INFO"
     requests_per_second: int = REQUESTS_PER_SECOND
     request_burst: int = REQUEST_BURST
@@ -148,6 +152,7 @@ def read_settings(environment: Mapping[str, str]) -> FunctionSettings:
     """Settings out of the environment. Raises InvalidInput that lists all that is wrong."""
     reader = _Reader(environment)
     names = msgspec.json.Decoder(dict[str, str]).decode
+    accounts: dict[str, str] = reader.parsed("ARCO_FLOW_ACCOUNTS", names, {}, "JSON of names and e-mails")
     found = FunctionSettings(
         function=reader.text("ARCO_FLOW_FUNCTION"),
         project=reader.text("ARCO_FLOW_PROJECT"),
@@ -155,7 +160,13 @@ def read_settings(environment: Mapping[str, str]) -> FunctionSettings:
         bucket=reader.text("ARCO_FLOW_BUCKET"),
         audience=reader.url("ARCO_FLOW_AUDIENCE"),
         urls=reader.parsed("ARCO_FLOW_FUNCTION_URLS", _urls, {}, "JSON of names and URLs"),
-        accounts=reader.parsed("ARCO_FLOW_ACCOUNTS", names, {}, "JSON of names and e-mails"),
+        accounts=accounts,
+        callers=reader.parsed(
+            "ARCO_FLOW_CALLERS",
+            _callers_of(accounts),
+            frozenset(),
+            "identities of ARCO_FLOW_ACCOUNTS, separated by commas",
+        ),
         routes=reader.parsed("ARCO_FLOW_ROUTES", _routes, {}, "JSON of routes and targets"),
         principals=reader.parsed(
             "ARCO_FLOW_PRINCIPALS", _principals, {}, "JSON of e-mails and what they may do"
@@ -166,8 +177,10 @@ def read_settings(environment: Mapping[str, str]) -> FunctionSettings:
         scheduler_endpoint=reader.text("ARCO_FLOW_SCHEDULER_ENDPOINT", ""),
         code_target=reader.text("ARCO_FLOW_CODE_TARGET", ""),
         code_root=reader.text("ARCO_FLOW_CODE_ROOT", ""),
+        workers=reader.number("ARCO_FLOW_WORKERS", 1, least=1),
         log_level=reader.parsed("ARCO_FLOW_LOG_LEVEL", _level, "INFO", "a level of logging"),
-        requests_per_second=reader.number("ARCO_FLOW_REQUESTS_PER_SECOND", REQUESTS_PER_SECOND, least=0
+        requests_per_second=reader.number(
+            "ARCO_FLOW_REQUESTS_PER_SECOND", REQUESTS_PER_SECOND, least=0
         ),
         request_burst=reader.number("ARCO_FLOW_REQUEST_BURST", REQUEST_BURST, least=1),
         engine=_engine_settings(reader, environment),
@@ -197,6 +210,17 @@ def _at_least(least: int) -> Callable[[str], int]:
         if not least <= number <= MAX_DURATION_MS:
             raise ValueError(f"{number} is not from {least} to {MAX_DURATION_MS}")
         return number
+
+    return read
+
+
+def _callers_of(accounts: Mapping[str, str]) -> Callable[[str], frozenset[str]]:
+    def read(text: str) -> frozenset[str]:
+        names = [name.strip() for name in text.split(",")]
+        for name in names:
+            if not accounts.get(name):
+                raise ValueError(f"'{name}' is none{did_you_mean(name, accounts)}")
+        return frozenset(accounts[name] for name in names)
 
     return read
 

@@ -23,6 +23,7 @@ from arco_flow.adapters.gcp.oidc import OidcVerifier
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.gcp.secrets import read_secrets
 from arco_flow.adapters.gcp.settings import FunctionSettings, read_settings
+from arco_flow.domain.errors import InvalidInput
 from arco_flow.http.asgi import body_reader, head_of
 from arco_flow.http.deliveries import Caller, DeadLetter, DeliveryEndpoint
 from arco_flow.http.messages import ReadBody, Request, Response
@@ -91,10 +92,16 @@ class CloudPlane:
             return self._engine
 
     def callers(self) -> Caller:
-        """Who may deliver to this function: the accounts that the table names for it."""
-        names = os.environ.get("ARCO_FLOW_CALLERS", "").split(",")
-        emails = {self.settings.accounts.get(name.strip(), "") for name in names}
-        return Caller(self.settings.audience, frozenset(emails - {""}))
+        """Who may deliver to this function: the accounts that the table names for it.
+
+        Raises InvalidInput when it names none.
+        """
+        if not self.settings.callers:
+            raise InvalidInput(
+                f"nobody may deliver to the function '{self.settings.function}'",
+                fix="name the identities of its callers in ARCO_FLOW_CALLERS",
+            )
+        return Caller(self.settings.audience, self.settings.callers)
 
     async def bury(self, letter: DeadLetter) -> None:
         """Publish a dead letter, with its reason as attributes."""

@@ -113,7 +113,7 @@ class _Workers:
                         scope=f"{scope.tenant}/{scope.workspace}",
                         callback_base_url=self._plane.settings.url_of("worker_callback"),
                     ),
-                    size=int(os.environ.get("ARCO_FLOW_WORKERS", "1")),
+                    size=self._plane.settings.workers,
                 )
                 await pool.start()
             self._pools[code] = pool
