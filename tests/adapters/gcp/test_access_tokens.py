@@ -109,7 +109,9 @@ def test_on_the_platform_nothing_of_googles_is_imported(platform):
     assert told.stdout.split() == ["token-1", "False"]
 
 
-def test_elsewhere_google_auth_finds_the_credentials(server, monkeypatch, tmp_path):
+@pytest.fixture
+def account(server, monkeypatch, tmp_path):
+    """Credentials of a service account in a file, as somebody outside of Google Cloud has them."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     account = {
         "type": "service_account",
@@ -125,8 +127,32 @@ def test_elsewhere_google_auth_finds_the_credentials(server, monkeypatch, tmp_pa
     path.write_text(json.dumps(account))
     monkeypatch.delenv("K_SERVICE", raising=False)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    return path
+
+
+def test_elsewhere_google_auth_finds_the_credentials(account):
     tokens = AccessTokens(SCOPE)
     assert [tokens.get(), tokens.get()] == ["token-1", "token-1"]
+
+
+@pytest.mark.parametrize("project", ["", "payer"])
+def test_the_project_that_pays_comes_with_the_credentials(account, monkeypatch, project):
+    monkeypatch.setenv("GOOGLE_CLOUD_QUOTA_PROJECT", project)
+    tokens = AccessTokens(SCOPE)
+    assert tokens.quota_project == ""
+    tokens.get()
+    assert tokens.quota_project == project
+
+
+def test_what_is_held_is_known_without_asking_until_it_ends_soon(platform):
+    tokens = AccessTokens(SCOPE)
+    assert (tokens.known(), platform.requests) == ("", [])
+    tokens.get()
+    assert tokens.known() == "token-1"
+    platform.lives_seconds = 200
+    short = AccessTokens(SCOPE)
+    short.get()
+    assert short.known() == ""
 
 
 def test_bad_credentials_are_named(monkeypatch, tmp_path):
