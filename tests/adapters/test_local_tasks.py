@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from arco_flow.adapters.local.database import Database
 from arco_flow.adapters.local.tasks import DAY_MS, LocalTasks
 from arco_flow.adapters.memory.clock import VirtualClock
 from arco_flow.domain.errors import Conflict, InvalidInput, Unavailable
+from arco_flow.ports.tasks import NewTask
 
 SETTINGS = QueueSettings(max_concurrent=2, min_backoff_ms=100, max_backoff_ms=1000)
 
@@ -22,7 +24,12 @@ SETTINGS = QueueSettings(max_concurrent=2, min_backoff_ms=100, max_backoff_ms=10
 @asynccontextmanager
 async def queue_in(folder, clock=None, handler=None):
     with closing(Database(folder)) as database:
-        tasks = LocalTasks(database, clock or VirtualClock(), default=SETTINGS)
+        tasks = LocalTasks(
+            database,
+            clock or VirtualClock(),
+            queues={"reminders": replace(SETTINGS, durable=False)},
+            default=SETTINGS,
+        )
         if handler is not None:
             tasks.register("work", handler)
             await tasks.start()
@@ -353,6 +360,43 @@ def test_a_missing_handler_is_logged_with_the_nearest_name(tmp_path, caplog):
 
     asyncio.run(scenario())
     assert "did you mean 'work'?" in str(caplog.records[0].exc_info[1])
+
+
+def test_what_is_only_a_reminder_is_not_written_also_among_tasks_that_are(tmp_path):
+    async def scenario():
+        reminder, task = NewTask("reminders", "t", "work", b"0"), NewTask("q", "t", "work", b"1")
+        async with queue_in(tmp_path) as tasks:
+            assert await tasks.enqueue_many([reminder, task, reminder]) == [True, True, False]
+            assert await tasks.enqueue_many([task, reminder]) == [False, False]
+            assert tasks.pending() == 2
+        gate = Gate()
+        gate.opened.set()
+        async with queue_in(tmp_path, handler=gate) as tasks:
+            await tasks.settle()
+            assert [delivery.queue for delivery in gate.deliveries] == ["q"]
+
+    asyncio.run(scenario())
+
+
+def test_a_reminder_is_tried_again_and_its_name_refused_without_a_row(tmp_path):
+    async def scenario():
+        attempts, clock = [], VirtualClock()
+
+        async def handler(body, delivery):
+            attempts.append(delivery.attempt)
+            if delivery.attempt == 1:
+                raise ValueError("not yet")
+
+        async with queue_in(tmp_path, clock, handler) as tasks:
+            await enqueue_all(tasks, "reminders", 1)
+            await tasks.settle()
+            clock.advance(SETTINGS.min_backoff_ms)
+            tasks.wake()
+            await tasks.settle()
+            assert attempts == [1, 2]
+            assert not await tasks.enqueue("reminders", "t0", "work", b"")
+
+    asyncio.run(scenario())
 
 
 WORKER = """

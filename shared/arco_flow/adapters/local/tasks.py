@@ -96,24 +96,34 @@ class LocalTasks:
         pending = [PendingTask(t.queue, t.name, t.route, t.body, t.at_ms or now) for t in tasks]
         for task in tasks:
             check_task_name(task.queue, task.name)
-        if not any(self._agenda.settings(task.queue).durable for task in tasks):
-            return [self._remember(task, now) for task in pending]
+        durable = [self._agenda.settings(task.queue).durable for task in tasks]
+        # What can fail comes first.
+        written = iter(await self._write_down(list(compress(pending, durable)), now))
+        return [
+            next(written) if kept else self._remember(task, now)
+            for task, kept in zip(pending, durable, strict=True)
+        ]
+
+    async def _write_down(self, tasks: Sequence[PendingTask], now_ms: int) -> list[bool]:
+        """Add tasks of durable queues; whether each is new."""
+        if not tasks:
+            return []
 
         def write(cursor: sqlite3.Cursor) -> list[bool]:
             return [
-                not self._was_done(task, now) and task_table.add_task(cursor, task)
-                for task in pending
+                not self._was_done(task, now_ms) and task_table.add_task(cursor, task)
+                for task in tasks
             ]
 
         def schedule(added: list[bool]) -> None:
-            for task in compress(pending, added):
+            for task in compress(tasks, added):
                 self._agenda.add(task)
             self.wake()
 
         return await self._db.run(write, after=schedule)
 
     def _remember(self, task: PendingTask, now_ms: int) -> bool:
-        """Add a task of a queue that is not durable."""
+        """Add a task of a queue that is not durable; whether it is new."""
         if self._was_done(task, now_ms) or self._agenda.get(*task.key) is not None:
             return False
         self._agenda.add(task)
@@ -290,8 +300,12 @@ class LocalTasks:
             task.attempt, task.name, task.queue, wait, exc_info=error,
         )  # fmt: skip
         at_ms = self._clock.now_ms() + wait
+        if self._agenda.settings(task.queue).durable:
+            await self._write_postponed(task, at_ms)
+        task.at_ms, task.attempt = at_ms, task.attempt + 1
+
+    async def _write_postponed(self, task: PendingTask, at_ms: int) -> None:
         try:
             await self._db.run(lambda cursor: task_table.postpone_task(cursor, task, at_ms))
         except Unavailable as unwritten:
             _log.warning("the retry of task %s is kept in memory only: %s", task.name, unwritten)
-        task.at_ms, task.attempt = at_ms, task.attempt + 1
