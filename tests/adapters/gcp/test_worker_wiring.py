@@ -1,0 +1,123 @@
+"""The worker function knows what to run by its envelope, with neither secrets nor Firestore."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from arco_flow.adapters.gcp.settings import FunctionSettings
+from arco_flow.adapters.gcp.wiring import CloudPlane
+from arco_flow.adapters.gcp.worker_wiring import _Workers
+from arco_flow.domain.errors import InvalidInput
+
+NOWHERE = "/nowhere/at/all"
+
+
+class Callbacks:
+    """Takes the reports of attempts."""
+
+    def __init__(self):
+        self.reports = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                outer.reports.append(
+                    json.loads(self.rfile.read(int(self.headers["content-length"])))
+                )
+                raw = b'{"acknowledged": true}'
+                self.send_response(200)
+                self.send_header("content-length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+            def log_message(self, *arguments):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def callbacks():
+    found = Callbacks()
+    yield found
+    found.close()
+
+
+def run(callbacks: Callbacks, location: Any, **settings: str) -> None:
+    """Deliver one envelope to a worker function."""
+    envelope = {
+        "tenantId": "shop", "workspaceId": "prod", "taskKey": "shop.a", "runId": "r", "attempt": 1,
+        "attemptId": "att", "dispatchId": "d", "callbackBaseUrl": callbacks.url,
+        "taskToken": "token", "tokenExpiresAt": "2999-01-01T00:00:00Z",
+        "payload": {} if location is None else {"codeLocation": location},
+    }  # fmt: skip
+    told = FunctionSettings(
+        function="worker",
+        project="shop",
+        location="here",
+        bucket="shop",
+        audience="https://worker.example",
+        urls={"worker_callback": callbacks.url},
+        accounts={},
+        **settings,
+    )
+
+    async def main():
+        await _Workers(CloudPlane(told)).run(json.dumps(envelope).encode())
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("location", [None, {}, {"root": "/"}])
+def test_a_deployment_that_does_not_say_where_its_code_is_fails_its_attempts_for_good(
+    callbacks, location
+):
+    run(callbacks, location)
+    [report] = callbacks.reports
+    assert report["error"]["category"] == "CONFIGURATION"
+    assert report["error"]["retryable"] is False
+    assert "the deployment does not say where its code is" in report["error"]["message"]
+    assert "fix: deploy it with `arco-flow deploy`" in report["error"]["message"]
+
+
+def test_a_folder_that_this_worker_does_not_have_is_named(callbacks):
+    run(callbacks, {"target": "shop", "root": NOWHERE, "codeVersionId": "v1", "later": 1})
+    [report] = callbacks.reports
+    assert f"does not have the folder of the code: {NOWHERE}" in report["error"]["message"]
+
+
+def test_the_code_of_the_image_goes_before_that_of_the_envelope(callbacks):
+    run(callbacks, {"target": "shop", "root": "/"}, code_target="other", code_root=NOWHERE)
+    [report] = callbacks.reports
+    assert NOWHERE in report["error"]["message"]
+
+
+@pytest.mark.parametrize("location", ["shop", ["shop"], {"target": 1}])
+def test_a_location_that_is_none_can_never_succeed(callbacks, location):
+    with pytest.raises(InvalidInput, match="code location is none"):
+        run(callbacks, location)
+    assert callbacks.reports == []
+
+
+def test_the_worker_function_imports_no_engine_and_no_way_to_the_state():
+    code = "import sys, arco_flow.adapters.gcp.worker_wiring; print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = set(told.stdout.split())
+    heavy = {"arco_flow.engine", "arco_flow.adapters.gcp.firestore_calls", "grpc"}
+    assert not heavy & loaded
