@@ -209,3 +209,10 @@ def test_who_was_kept_waiting_asks_again_at_once() -> None:
         never: list[float] = []
         follow_run(client, "run_1", Silent(), clock=lambda: next(times), pause=never.append)
     assert never == []
+
+
+def test_a_run_is_followed_under_the_id_that_was_typed() -> None:
+    with plane((404, b'{"error":{"message":"no","details":[{"reason":"WHY"}]}}')) as (url, asked):
+        with pytest.raises(PlaneRefused):
+            follow_run(PlaneClient(url, "t", "w"), "a b/../c", Silent())
+        assert lines(asked) == ["GET /v1/workspaces/w/runs/a%20b%2F..%2Fc HTTP/1.1"]

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import click
 
-from arco_flow.cli.client import PlaneClient
+from arco_flow.cli.client import PlaneClient, segment
 from arco_flow.cli.render import is_terminal, seconds_text, state_text
 from arco_flow.cli.task_report import reason_text, task_note
 from arco_flow.domain.run import RunState
@@ -45,13 +45,14 @@ def follow_run(
     pause: Callable[[float], None] = time.sleep,
 ) -> RunView:
     """Wait until the run is over, showing each change; answers its last state."""
-    run = client.get(f"/runs/{run_id}", RunView)
+    path = f"/runs/{segment(run_id)}"
+    run = client.get(path, RunView)
     while True:
         observer.show(run)
         if RunState(run.state).is_terminal:
             return run
         asked, seen = clock(), run.version
-        run = client.get(f"/runs/{run_id}", RunView, wait=f"{observer.patience_seconds}s")
+        run = client.get(path, RunView, wait=f"{observer.patience_seconds}s")
         if run.version == seen and clock() - asked < EARLY_SECONDS:
             pause(CROWDED_PAUSE_SECONDS)
 
