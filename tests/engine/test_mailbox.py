@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
+from arco_flow.adapters.memory.clock import VirtualClock
 from arco_flow.adapters.memory.faults import Faults
+from arco_flow.adapters.memory.store import MemoryStore
 from arco_flow.domain.errors import TooLarge, Unavailable
-from arco_flow.domain.events import Event, PromotionRequested
+from arco_flow.domain.events import Event, PromotionRequested, encode_event
 from arco_flow.domain.ids import Entity, asset_entity, run_entity
 from arco_flow.domain.manifest import Manifest, TimeoutsSpec
 from arco_flow.domain.run import decode_run
 from arco_flow.engine.cancel_run import cancel_run
 from arco_flow.engine.context import Settings
 from arco_flow.engine.dispatch import dispatch
-from arco_flow.engine.mailbox import Folded, fold, record_all
+from arco_flow.engine.mailbox import BATCH_BYTES, BATCH_LIMIT, FIRST_LOOK, Folded, fold, record_all
 from arco_flow.engine.timer_ingest import ingest_timer
+from arco_flow.ports.store import InboxItem
 from arco_flow.simulation.shapes import manifest_of
 from arco_flow.simulation.workers import Worker, silent, survive
 from engine.meanwhile import Meanwhile
 from engine.world import SCOPE, SECONDS, Instance, World, check
 
+ASSET = str(asset_entity(SCOPE, "t.a"))
 KEYS = [f"k{number:02}" for number in range(40)]
+
+
+class Listings(MemoryStore):
+    """A store that counts the bytes of events that are read from inboxes."""
+
+    read = 0
+
+    async def inbox(self, entity: str, limit: int) -> list[InboxItem]:
+        found = await super().inbox(entity, limit)
+        self.read += sum(len(item.body) for item in found)
+        return found
 
 
 async def fan_out(instances: int = 1) -> tuple[World, str, list[Worker]]:
@@ -49,6 +65,31 @@ async def test_a_burst_of_large_reports_is_folded_in_commits_that_the_store_take
     await world.settle()
     assert (await world.view(run_id)).state == "SUCCEEDED"
     check(world.history())
+
+
+@pytest.mark.parametrize("kilobytes", [0, 1, 60, 120])
+@pytest.mark.parametrize("waiting", [FIRST_LOOK - 1, FIRST_LOOK, 100, BATCH_LIMIT + 100])
+async def test_of_an_inbox_of_any_size_hardly_more_is_read_than_fits_and_all_is_folded(
+    waiting: int, kilobytes: int
+) -> None:
+    listings = Listings(VirtualClock())
+    world = World()
+    engine = replace(world.engine, store=listings)
+    for number in range(waiting):
+        asked = PromotionRequested(
+            f"p{number}", "", "run", "a", 1, "cv", {"x": "x" * kilobytes * 1024}
+        )
+        await listings.post(
+            ASSET, f"e{number}", encode_event(Event(f"e{number}", 1, ASSET, asked, "me"))
+        )
+    folds = 0
+    while await listings.inbox(ASSET, 1):
+        listings.read = 0
+        assert await fold(engine, Entity.parse(ASSET)) is Folded.COMMITTED
+        assert listings.read <= FIRST_LOOK * (kilobytes + 1) * 1024 + 3 * BATCH_BYTES
+        folds += 1
+    assert await listings.count_rows(ASSET) == waiting
+    assert folds <= 2 + waiting * (kilobytes + 1) * 1024 // (BATCH_BYTES // 2)
 
 
 async def test_a_report_that_no_commit_could_hold_is_refused_and_the_worker_can_say_so() -> None:

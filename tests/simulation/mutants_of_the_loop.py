@@ -178,12 +178,12 @@ def events_consumed_though_they_are_gone(p: Patches) -> None:
 )
 def the_inbox_listed_before_the_head(p: Patches) -> None:
     """A state that holds an event already is paired with a listing from before it was consumed."""
-    listing = "listed = await engine.store.inbox(name, BATCH_LIMIT)\n    "
-    p.edit(mailbox._gather, listing + "fitting", "fitting")
+    listing = "fitting, more = await waiting(engine, name, {})\n    "
+    p.edit(mailbox._gather, listing.format("room") + "items", "items")
     p.edit(
         mailbox._gather,
         "head = await engine.store.load(name)",
-        listing + "head = await engine.store.load(name)",
+        listing.format("BATCH_BYTES") + "head = await engine.store.load(name)",
     )
 
 

@@ -27,6 +27,9 @@ from arco_flow.ports.store import Commit, Head, InboxItem, Posted
 
 BATCH_LIMIT = 400
 """Events per fold: a commit stays far below the store's limit on writes."""
+FIRST_LOOK = 32
+"""Events that are read before it is known how large they are: 16 MiB at the most, where 400 reports
+of the largest size would be 200, read again by each of the folds that they take."""
 BATCH_BYTES = 400 * 1024
 """Size of the events of a fold, unless the first alone is larger: they are one ledger segment."""
 HEAD_BYTES = 880 * 1024
@@ -168,9 +171,7 @@ async def _gather(
     # Before the listing: a process that stands still between the two must not judge a silence
     # as of later than what it has heard.
     now_ms = await engine.store.now_ms()
-    listed = await engine.store.inbox(name, BATCH_LIMIT)
-    fitting = _fitting(listed, room)
-    more = len(fitting) < len(listed) or len(listed) >= BATCH_LIMIT
+    fitting, more = await waiting(engine, name, room)
     items, events = _readable(fitting, hold_timers=more)
     _take_in(events, extra, full=more, room=room - sum(len(item.body) for item in items))
     state = await machine.load(engine, entity, head, events)
@@ -183,6 +184,19 @@ async def _gather(
     if decision.is_noop and not items and not settles:
         return None
     return _Batch(machine, head, items, decision, now_ms, more)
+
+
+async def waiting(engine: Engine, entity: str, room: int) -> tuple[Sequence[InboxItem], bool]:
+    """The first items of an inbox that fit into so many bytes, the first one in any case; and
+    whether more wait. The size of a few says how many are worth reading."""
+    limit = FIRST_LOOK
+    listed = await engine.store.inbox(entity, limit)
+    size = sum(len(item.body) for item in listed)
+    if len(listed) == limit and size <= room:
+        limit = min(2 * FIRST_LOOK * room // max(size, 1), BATCH_LIMIT)
+        listed = await engine.store.inbox(entity, limit)
+    fitting = _fitting(listed, room)
+    return fitting, len(fitting) < len(listed) or len(listed) >= limit
 
 
 def _readable(

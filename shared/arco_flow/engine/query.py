@@ -17,7 +17,7 @@ from arco_flow.domain.events import (
 from arco_flow.domain.ids import Scope, run_entity
 from arco_flow.domain.run import Run, RunState, decode_run
 from arco_flow.engine.context import Engine
-from arco_flow.engine.mailbox import BATCH_LIMIT
+from arco_flow.engine.mailbox import BATCH_BYTES, waiting
 from arco_flow.engine.objects import load_plan, load_run
 from arco_flow.engine.present import RunDetails, plan_view, run_view, stamp, task_views
 from arco_flow.engine.views import (
@@ -48,7 +48,8 @@ async def get_run(engine: Engine, scope: Scope, run_id: str, *, tasks: bool = Tr
 async def _heartbeats(engine: Engine, entity: str) -> list[TaskHeartbeat]:
     """Signs of life that nothing has folded yet: they wait for other news, people do not."""
     found: list[TaskHeartbeat] = []
-    for item in await engine.store.inbox(entity, BATCH_LIMIT):
+    items, _ = await waiting(engine, entity, BATCH_BYTES)
+    for item in items:
         with contextlib.suppress(InvalidInput):
             data = decode_event(item.body).data
             found += [data] if isinstance(data, TaskHeartbeat) else []
