@@ -1,4 +1,4 @@
-"""What the tests of bad input share: raw requests, and a digest of all that a plane keeps.
+"""What the tests of bad input share: raw requests and real commands.
 
 A refusal is good when its status and reason are right, when its message says what is wrong, where,
 and how to mend it, and when nothing at all was changed by it.
@@ -6,32 +6,22 @@ and how to mend it, and when nothing at all was changed by it.
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import os
 import resource
 import socket
-import sqlite3
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arco_flow.adapters.local.objects import LocalObjects
-from arco_flow.adapters.local.wiring import LOCAL_ENGINE
-from e2e.harness import PlaneUnderTest
+from e2e.harness import Attempt, PlaneUnderTest
 
-TABLES = ("heads", "inbox", "segments", "rows", "documents", "tasks", "dead_tasks")
-"""All that a plane remembers, but for its clock, its leases and names of tasks that are done."""
-
-TIDY_SOON = replace(LOCAL_ENGINE, sweep_after_ms=200)
-"""The sweeper strikes off what was submitted; a digest has to wait for it."""
+SHOW = "  fix: GET /v1/openapi.json lists the paths"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +68,22 @@ def ask(
     *,
     token: str | None = None,
     headers: Mapping[str, str | None] | None = None,
-    base: str = "/v1/workspaces/default",
+    base: str | None = None,
+    url: str | None = None,
 ) -> Answer:
-    """One request over a connection of its own. A header whose value is None is left out."""
+    """One request over a connection of its own. A header whose value is None is left out.
+
+    base: what the path is below; the workspace of the plane unless it is given. url: of another
+    server than the API.
+    """
+    base = f"/v1/workspaces/{plane.scope.workspace}" if base is None else base
     raw = json.dumps(body).encode() if isinstance(body, Mapping) else body
     sent: dict[str, str | None] = {
         "authorization": f"Bearer {plane.plane.token if token is None else token}",
         "content-type": "application/json",
         **(headers or {}),
     }
-    with closing(http.client.HTTPConnection(netloc(plane), timeout=20)) as connection:
+    with closing(http.client.HTTPConnection(netloc(plane, url), timeout=20)) as connection:
         shown = {name: value for name, value in sent.items() if value is not None}
         connection.request(method, base + path, raw, shown)
         answer = connection.getresponse()
@@ -95,7 +91,8 @@ def ask(
 
 
 def send_raw(plane: PlaneUnderTest, data: bytes) -> Answer:
-    """Bytes on a socket whose writing side is then closed; the answer, if any, until its end."""
+    """Bytes on a socket whose writing side is then closed; the answer until its end, of status 0
+    when there is none."""
     host, _, port = netloc(plane).rpartition(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(data)
@@ -104,14 +101,14 @@ def send_raw(plane: PlaneUnderTest, data: bytes) -> Answer:
         while part := connection.recv(65536):
             received += part
     head, _, body = received.partition(b"\r\n\r\n")
-    return Answer(int(head[9:12]), {}, body)
+    return Answer(int(head[9:12] or 0), {}, body)
 
 
 def request_head(plane: PlaneUnderTest, *lines: str, method: str = "POST") -> bytes:
     """The head of a run request with these further header lines."""
     return "\r\n".join(
         [
-            f"{method} /v1/workspaces/default/runs HTTP/1.1",
+            f"{method} /v1/workspaces/{plane.scope.workspace}/runs HTTP/1.1",
             f"Host: {netloc(plane)}",
             f"Authorization: Bearer {plane.plane.token}",
             "Content-Type: application/json",
@@ -122,53 +119,37 @@ def request_head(plane: PlaneUnderTest, *lines: str, method: str = "POST") -> by
     ).encode()
 
 
-def netloc(plane: PlaneUnderTest) -> str:
+def netloc(plane: PlaneUnderTest, url: str | None = None) -> str:
     """Host and port."""
-    return plane.plane.url.removeprefix("http://")
+    return (url or plane.plane.url).removeprefix("http://")
 
 
-def durable_state(state_folder: Path) -> dict[str, str]:
-    """Digests of all rows and the generations of all objects, by where they stand."""
-    found: dict[str, str] = {}
-    database = state_folder / "arco.db"
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        for table in TABLES:
-            for row in connection.execute(f"SELECT * FROM {table}"):
-                digest = hashlib.sha256(repr(row).encode()).hexdigest()
-                found[f"{table}: {row[:2]}"] = digest
-    for meta in LocalObjects(state_folder / "objects").list("", limit=1_000_000):
-        found[f"object: {meta.key}"] = f"{meta.generation} {meta.size}"
-    return found
+def callback(
+    plane: PlaneUnderTest,
+    attempt: Attempt,
+    verb: str,
+    body: Mapping[str, Any] | bytes | None = None,
+    *,
+    token: str | None = None,
+) -> Answer:
+    """A report about an attempt, with its own token unless another one is given."""
+    report = {"attempt": attempt.number, "attemptId": attempt.attempt_id, "workerId": "w1"}
+    return ask(
+        plane,
+        "POST",
+        f"/v1/tasks/{attempt.task_id}/{verb}",
+        body if isinstance(body, bytes) else {**report, **(body or {})},
+        token=attempt.token if token is None else token,
+        base="",
+        url=plane.plane.callback_url,
+    )
 
 
-@contextmanager
-def unchanged(plane: PlaneUnderTest) -> Iterator[None]:
-    """Inside, nothing that the plane keeps may change."""
-    folder = plane.folder / ".arco-flow"
-    before = durable_state(folder)
-    yield
-    after = durable_state(folder)
-    assert differences(before, after) == []
-
-
-def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """What was added, removed or rewritten."""
-    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
-
-
-def settle(plane: PlaneUnderTest, seconds: float = 20) -> None:
-    """Wait until nothing is owed and nothing waits to be folded: the plane has come to rest."""
-    database = plane.folder / ".arco-flow" / "arco.db"
-    pause = threading.Event()
-    deadline = time.monotonic() + seconds
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        while time.monotonic() < deadline:
-            owed = connection.execute("SELECT count(*) FROM heads WHERE owed_since_ms > 0")
-            waits = connection.execute("SELECT count(*) FROM inbox")
-            if owed.fetchone() == waits.fetchone() == (0,):
-                return
-            pause.wait(0.05)
-    raise AssertionError("the plane did not come to rest")
+def refused(answer: Answer, status: int, reason: str, message: str) -> None:
+    """The whole refusal. Its last line is the mend."""
+    assert (answer.status, answer.reason) == (status, reason), answer.body
+    assert answer.message == message
+    assert message.splitlines()[-1].startswith("  fix: ")
 
 
 def command(

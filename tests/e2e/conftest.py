@@ -1,4 +1,4 @@
-"""Modules that say EVERY_PLANE run unchanged on each kind of plane."""
+"""Modules that say EVERY_PLANE run unchanged on each kind of plane, or on those that they name."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from e2e.harness import KINDS, Kind
 
 def pytest_generate_tests(metafunc):
     """One set of tests per kind of plane."""
-    if getattr(metafunc.module, "EVERY_PLANE", False):
-        metafunc.parametrize("plane_kind", KINDS, indirect=True, scope="module")
+    kinds = getattr(metafunc.module, "EVERY_PLANE", ())
+    if kinds:
+        named = KINDS if kinds is True else kinds
+        metafunc.parametrize("plane_kind", named, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,16 @@ from arco_flow.sdk.discovery import load_definitions
 from e2e.kept import Kept
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a task as its worker knows it. number: 1 for the first."""
+
+    task_id: str
+    attempt_id: str
+    number: int
+    token: str
+
+
 class PlaneUnderTest:
     """A running plane, with a client and shortcuts. folder: where the test's files are. kept:
     what it keeps."""
@@ -75,18 +85,17 @@ class PlaneUnderTest:
         self.kept.settle()
         self.kept.require_every_promise()
 
-    def attempt_token(self, run_id: str, task: str, attempt: int = 1) -> str:
-        """What a worker of this attempt reports with, signed with the plane's own secret."""
+    def attempt(self, run_id: str, task: str, number: int = 1) -> Attempt:
+        """An attempt, with a token for its reports that is signed with the plane's own secret."""
+        task_id = callback_task_id(run_id, task)
+        attempt_id = attempt_id_of(dispatch_id_of(run_id, task, number))
+        now_ms = int(time.time() * 1000)
         claims = AttemptClaims(
-            self.scope.tenant,
-            self.scope.workspace,
-            callback_task_id(run_id, task),
-            run_id,
-            attempt,
-            attempt_id_of(dispatch_id_of(run_id, task, attempt)),
-            (int(time.time()) + 600) * 1000,
-        )
-        return sign_attempt_token(self.plane.engine.token_secret, claims, int(time.time() * 1000))
+            self.scope.tenant, self.scope.workspace, task_id, run_id, number, attempt_id,
+            now_ms + TOKEN_TTL_MS,
+        )  # fmt: skip
+        token = sign_attempt_token(self.plane.engine.token_secret, claims, now_ms)
+        return Attempt(task_id, attempt_id, number, token)
 
     def deploy(self, target: Path) -> DeployOutcome:
         definitions = load_definitions(str(target))
@@ -183,11 +192,18 @@ class PlaneUnderTest:
 TIDY_SOON = replace(LOCAL_ENGINE, sweep_after_ms=200)
 """The sweeper strikes off what was submitted; whoever waits until a plane is at rest waits for
 it."""
-KINDS = ("local", "memory", "emulated", "chaos")
+TOKEN_TTL_MS = 600_000
+EMBEDDED = ("local", "memory")
+KINDS = (*EMBEDDED, "emulated", "chaos")
 """chaos: the emulated plane while its emulators duplicate, delay, lose, refuse and come early."""
 
 TIMER_SLACK_SECONDS = {"local": 1, "memory": 1, "emulated": 3, "chaos": 8}
 """How late a timer may be: through a queue and two processes it takes longer."""
+
+
+STILL_SECONDS = {"local": 0, "memory": 0, "emulated": 0, "chaos": 3}
+"""For how long nothing may change before a test says that something else changed nothing: what
+was delivered twice, or again because its answer was lost, is written down."""
 
 
 class Kind:
@@ -245,7 +261,10 @@ def _embedded_plane(
     try:
         # Its sweeper comes every moment as it is.
         engine = plane.engine
-        kept = Kept(plane.scope, engine.store, objects, call, engine.settings, lambda: None)
+        kept = Kept(
+            plane.scope, engine.store, objects, call, engine.settings, sweep=lambda: None,
+            folder=plane.settings.folder,
+        )  # fmt: skip
         under_test = PlaneUnderTest(folder, plane, objects, kept)
         with closing(under_test.client):
             yield under_test

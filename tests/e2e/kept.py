@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
+from arco_flow.adapters.local.objects import LocalObjects
 from arco_flow.adapters.memory.clock import VirtualClock
 from arco_flow.adapters.memory.tasks import MemoryTasks
 from arco_flow.adapters.threaded import ThreadedObjects
@@ -39,6 +42,9 @@ PROMISES = (
     ledgers.documents_stay_small,
 )
 """The simulator's checks that read nothing but ledgers, final states and objects."""
+TABLES = ("heads", "inbox", "segments", "rows", "documents", "tasks", "dead_tasks")
+"""All that a local plane remembers, but for its clock, its leases and names of tasks that are
+done."""
 PAUSE_SECONDS = 0.05
 SWEEP_SECONDS = 1.0
 
@@ -46,7 +52,7 @@ SWEEP_SECONDS = 1.0
 class Kept:
     """All that a plane keeps of a workspace. call: runs a coroutine in the loop of the store.
     settings: what its runs are opened under. sweep: lets the plane's sweeper come now, where it
-    would come much later."""
+    would come much later. folder: of a local plane's state."""
 
     def __init__(
         self,
@@ -56,6 +62,7 @@ class Kept:
         call: Callable[[Any], Any],
         settings: Settings,
         sweep: Callable[[], None],
+        folder: Path | None = None,
     ) -> None:
         self._scope = scope
         self._store = store
@@ -63,12 +70,15 @@ class Kept:
         self._call = call
         self._settings = settings
         self._sweep = sweep
+        self._folder = folder
 
     def digests(self) -> dict[str, str]:
         """Digests of all documents and the generations of all objects, by where they stand."""
         found: dict[str, str] = self._call(self._documents())
         for meta in self._objects.list(self._scope.prefix, limit=1_000_000):
             found[f"object: {meta.key}"] = f"{meta.generation} {meta.size}"
+        if self._folder and (self._folder / "arco.db").exists():
+            found |= durable_state(self._folder)
         return found
 
     @contextmanager
@@ -76,12 +86,23 @@ class Kept:
         """Inside, nothing of it may change."""
         before = self.digests()
         yield
-        assert differences(before, self.digests()) == []
+        changed = differences(before, self.digests())
+        assert not changed, changed
 
-    def settle(self, seconds: float = 30) -> None:
-        """Wait until nothing is owed and nothing waits to be folded: the plane is at rest."""
-        pause = threading.Event()
+    def settle(self, seconds: float = 30, still_seconds: float = 0) -> None:
+        """Wait until nothing is owed and nothing waits to be folded: the plane is at rest.
+        still_seconds: and until nothing has changed for so long."""
         deadline = time.monotonic() + seconds
+        self._rest(deadline)
+        seen, still_since = self.digests(), time.monotonic()
+        while time.monotonic() < still_since + still_seconds:
+            threading.Event().wait(PAUSE_SECONDS)
+            now = self.digests()
+            if now != seen:
+                self._rest(deadline)
+                seen, still_since = now, time.monotonic()
+
+    def _rest(self, deadline: float) -> None:
         sweep_at = 0.0
         while waiting := self._call(self._waiting()):
             now = time.monotonic()
@@ -90,7 +111,7 @@ class Kept:
             if now > sweep_at:
                 self._sweep()
                 sweep_at = now + SWEEP_SECONDS
-            pause.wait(PAUSE_SECONDS)
+            threading.Event().wait(PAUSE_SECONDS)
 
     def history(self) -> History:
         """Everything of it, for the checks of the simulator."""
@@ -147,6 +168,20 @@ class Kept:
         due = await self._store.overdue(await self._store.now_ms() + 1, 100_000)
         names = {head.entity for head in listed} | {n for n in due if n.startswith(self._prefix)}
         return sorted(owing | {name for name in names if await self._store.inbox(name, 1)})
+
+
+def durable_state(folder: Path) -> dict[str, str]:
+    """Of a local plane, running or not: digests of all rows of its database, queue included, and
+    the generations of all objects."""
+    found: dict[str, str] = {}
+    with closing(sqlite3.connect(f"file:{folder / 'arco.db'}?mode=ro", uri=True)) as connection:
+        for table in TABLES:
+            for row in connection.execute(f"SELECT * FROM {table}"):
+                digest = hashlib.sha256(repr(row).encode()).hexdigest()
+                found[f"{table}: {row[:2]}"] = digest
+    for meta in LocalObjects(folder / "objects").list("", limit=1_000_000):
+        found[f"object: {meta.key}"] = f"{meta.generation} {meta.size}"
+    return found
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

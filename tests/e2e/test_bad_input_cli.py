@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.bad_input import TIDY_SOON, command, settle, unchanged
+from e2e.bad_input import command
 from e2e.harness import PlaneUnderTest, running_plane, write_module
 
 SHOP = """
@@ -37,7 +37,7 @@ class Shop:
             "ARCO_FLOW_URL": self.plane.plane.url,
             "ARCO_FLOW_TOKEN": self.plane.plane.token,
         }
-        with unchanged(self.plane):
+        with self.plane.kept.unchanged():
             done = command(self.folder, *arguments, code=code, **surroundings)
         assert done.stdout == ""
         return done.stderr.rstrip("\n")
@@ -49,11 +49,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     projects = tmp_path_factory.mktemp("projects")
     write_module(folder, "shop", SHOP)
     write_module(projects, "shop", SHOP)
-    with running_plane(folder, workers=1, engine=TIDY_SOON) as plane:
+    with running_plane(folder, workers=1) as plane:
         plane.deploy(folder / "shop.py")
         accepted = plane.request("t.a", run_key="first")
         assert plane.wait(accepted.run_id).state == "SUCCEEDED"
-        settle(plane)
+        plane.kept.settle()
         yield Shop(plane, accepted.run_id, projects)
 
 
@@ -315,7 +315,7 @@ def test_a_plane_that_can_not_be_reached(tmp_path: Path, what: str) -> None:
 
 
 def test_a_wrong_token(shop: Shop) -> None:
-    with unchanged(shop.plane):
+    with shop.plane.kept.unchanged():
         where = {"ARCO_FLOW_URL": shop.plane.plane.url, "ARCO_FLOW_TOKEN": "wrong"}
         done = command(shop.folder, "run", "t.a", code=1, **where)
     assert done.stderr.rstrip("\n") == (
@@ -327,7 +327,7 @@ def test_a_state_folder_that_another_plane_holds(shop: Shop) -> None:
     import os
 
     folder = shop.plane.folder
-    with unchanged(shop.plane):
+    with shop.plane.kept.unchanged():
         done = command(folder, "run", "t.a", "-t", "shop.py", code=3)
     assert done.stderr.rstrip("\n") == (
         f"error: the folder {folder / '.arco-flow'} is in use by process {os.getpid()}\n"

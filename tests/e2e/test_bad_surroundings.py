@@ -21,8 +21,9 @@ import pytest
 from arco_flow.domain.manifest import manifest_bytes
 from arco_flow.engine.views import DeployOutcome, LogPage, RunView
 from arco_flow.sdk.discovery import load_definitions
-from e2e.bad_input import command, differences, durable_state
+from e2e.bad_input import command
 from e2e.harness import PlaneUnderTest, running_plane, write_module
+from e2e.kept import differences, durable_state
 
 SMALL = """
     from arco_flow import asset

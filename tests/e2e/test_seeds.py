@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from arco_flow.domain.envelope import CompletedRequest
-from arco_flow.domain.ids import callback_task_id
 from e2e.harness import running_plane, write_module
 
 ABC = """
@@ -169,8 +168,9 @@ def test_zombie_detection_and_recovery(tmp_path: Path) -> None:
         lost = next(e for e in events if "zombie" in e["data"].get("reason", ""))
         silence = _seconds(lost["time"]) - _seconds(heard)
         assert 5 <= silence <= 5 + plane.timer_slack_seconds, silence
+        # It is killed by a task of its own, which may come after the end of the run.
         pid = int(marker.read_text())
-        assert _is_gone(pid), "the stopped process was killed"
+        _until(lambda: _is_gone(pid), bool)
 
 
 def test_duplicate_callback_idempotency(tmp_path: Path) -> None:
@@ -189,8 +189,8 @@ def test_duplicate_callback_idempotency(tmp_path: Path) -> None:
             output=finished["output"],
             checks=finished.get("checks"),
         )
-        token = plane.attempt_token(run.run_id, "t.a")
-        path = f"/v1/tasks/{callback_task_id(run.run_id, 't.a')}/completed"
+        attempt = plane.attempt(run.run_id, "t.a")
+        token, path = attempt.token, f"/v1/tasks/{attempt.task_id}/completed"
         for _ in range(2):
             status, answer = _post(plane.plane.callback_url, path, token, body)
             assert status == 200

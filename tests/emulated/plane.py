@@ -104,10 +104,12 @@ class RunningBundle:
 
     @cached_property
     def store(self) -> FirestoreStore:
-        """The plane's store, for coroutines that `call` runs."""
+        """The plane's store, for coroutines that `call` runs; read past the relay that
+        misbehaves."""
+        firestore = next(s for s in self.plane.emulators.google if s.name == "firestore")
 
         async def opened() -> FirestoreStore:
-            calls = FirestoreCalls(PROJECT, emulator=self.environment("FIRESTORE_EMULATOR_HOST"))
+            calls = FirestoreCalls(PROJECT, emulator=f"127.0.0.1:{firestore.port}")
             return FirestoreStore(PROJECT, calls=calls)
 
         store: FirestoreStore = self.call(opened())

@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from arco_flow.domain.envelope import CompletedRequest
-from arco_flow.domain.ids import attempt_id_of, callback_task_id, dispatch_id_of
 from e2e.harness import TIDY_SOON, PlaneUnderTest, running_plane, write_module
 from emulated.plane import CHAOS, ENGINE, RunningBundle, own_bundle
 
@@ -118,18 +117,19 @@ async def _report_all(
     async with aiohttp.ClientSession(plane.plane.callback_url, connector=connector) as session:
 
         async def report(task: str) -> tuple[int, bytes]:
+            attempt = plane.attempt(run_id, task)
             body = CompletedRequest(
                 attempt=1,
-                attempt_id=attempt_id_of(dispatch_id_of(run_id, task, 1)),
+                attempt_id=attempt.attempt_id,
                 worker_id="w1",
                 outcome="SUCCEEDED",
                 output={"rowCount": 0},
             )
             headers = {
-                "authorization": f"Bearer {plane.attempt_token(run_id, task)}",
+                "authorization": f"Bearer {attempt.token}",
                 "content-type": "application/json",
             }
-            path = f"/v1/tasks/{callback_task_id(run_id, task)}/completed"
+            path = f"/v1/tasks/{attempt.task_id}/completed"
             raw = msgspec.json.encode(body)
             async with session.post(path, data=raw, headers=headers) as answer:
                 return answer.status, await answer.read()
