@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from arco_flow.simulation import Load, Outcome, Scenario, decode_finding, simulate, unreached
+from arco_flow.simulation.campaign import run_campaign
 
 SHARED = Path(__file__).parents[2] / "shared"
 CORPUS = sorted(Path(__file__).with_name("corpus").glob("*.json"))
@@ -118,3 +119,9 @@ def test_a_history_is_told_again_with_fewer_of_its_faults_and_operations():
     assert kept == whole.struck[:3]
     quiet = simulate(Scenario(3, dropped=frozenset(range(100))))
     assert quiet.commits < 10 < whole.commits, "the sweeper alone writes now and then"
+
+
+def test_a_campaign_that_has_hardly_any_time_tells_some_histories() -> None:
+    tally = run_campaign(1, load=Load.BUSY, seconds=1e-9)
+    assert (tally.seeds > 0, tally.failed) == (True, [])
+    assert tally.seconds > 0

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from multiprocessing import get_context
 
 from arco_flow.simulation.scenario import Load, Scenario
@@ -63,12 +63,10 @@ def run_campaign(
     number: int | None = None,
     seconds: float | None = None,
     jobs: int = 1,
-    tell: Callable[[Tally], None] = lambda _tally: None,
 ) -> Tally:
-    """Histories from seed `first` on, until so many are told or so long was worked.
+    """Histories from seed `first` on, at least one, until so many are told or so long was worked.
 
-    tell: called with the tally from time to time. Raises nothing of a history: what is violated
-    is in the tally.
+    Raises nothing of a history: what is violated is in the tally.
     """
     started, total = time.perf_counter(), Tally()
 
@@ -77,12 +75,11 @@ def run_campaign(
 
     slices = _slices(first, number, goes_on)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(tell_seeds, *part, load) for part in _take(slices, 2 * jobs)]
+        waiting = [pool.submit(tell_seeds, *part, load) for part in islice(slices, 2 * jobs)]
         while waiting:
             total.merge(waiting.pop(0).result())
-            total.seconds = time.perf_counter() - started
-            tell(total)
-            waiting += [pool.submit(tell_seeds, *part, load) for part in _take(slices, 1)]
+            waiting += [pool.submit(tell_seeds, *part, load) for part in islice(slices, 1)]
+        total.seconds = time.perf_counter() - started
     return total
 
 
@@ -91,15 +88,6 @@ def _slices(
 ) -> Iterator[tuple[int, int]]:
     for start in count(0, _SLICE):
         left = _SLICE if number is None else min(_SLICE, number - start)
-        if left <= 0 or not goes_on():
+        if left <= 0 or (start and not goes_on()):
             return
         yield first + start, left
-
-
-def _take(slices: Iterator[tuple[int, int]], number: int) -> list[tuple[int, int]]:
-    found = []
-    for part in slices:
-        found.append(part)
-        if len(found) == number:
-            break
-    return found

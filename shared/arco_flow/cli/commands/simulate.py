@@ -34,8 +34,13 @@ _TELLING_SEEDS = 200
 )
 @click.option("--from", "first", type=int, metavar="N", help="First of many seeds.")
 @click.option("--count", "number", type=click.IntRange(1), metavar="N", help="How many seeds.")
-@click.option("--seconds", type=float, default=None, metavar="S", help="How long; 30 alone.")
-@click.option("--jobs", type=click.IntRange(1), default=None, help="Processes; one per processor.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help="How long; 30 when --count does not say how many.",
+)
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes; one per processor.")
 @click.option(
     "--load",
     type=click.Choice(["busy", "sparse"]),
@@ -174,12 +179,12 @@ def _tell_many(
     if as_json:
         emit(figures)
     else:
-        _show_many(figures, tally)
+        _show_many(figures, tally, load)
     if tally.failed:
         raise SystemExit(1)
 
 
-def _show_many(figures: dict[str, object], tally: Tally) -> None:
+def _show_many(figures: dict[str, object], tally: Tally, load: Load) -> None:
     click.echo(
         f"{figures['seeds']} seeds from {figures['firstSeed']} in {figures['seconds']} s on "
         f"{figures['jobs']} processes: {figures['seedsPerSecond']} seeds/s, "
@@ -190,6 +195,7 @@ def _show_many(figures: dict[str, object], tally: Tally) -> None:
     if isinstance(missed, list) and missed and tally.seeds >= _TELLING_SEEDS:
         click.echo(f"not reached by these seeds: {', '.join(missed)}")
     for seed, found in tally.failed[:20]:
-        click.echo(f"VIOLATED {found.invariant}: arco-flow simulate --seed {seed} --shrink")
+        again = f"arco-flow simulate --seed {seed} --load {load.value} --shrink"
+        click.echo(f"VIOLATED {found.invariant}: {again}")
     if not tally.failed:
         click.echo("every promise was kept in every history")
