@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import tomllib
 import urllib.request
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
+from emulators.processes import ROOT, start_command
 from emulators.tasks_client import LOCATION, client_of
 
 pytestmark = pytest.mark.xdist_group("processes")
 
-ROOT = Path(__file__).resolve().parents[2]
 READY = {
     "tasks": r"cloud-tasks ready: grpc 127\.0\.0\.1:(\d+), admin http://127\.0\.0\.1:(\d+)\n",
     "scheduler": r"cloud-scheduler ready: grpc 127\.0\.0\.1:(\d+), admin http://[\d.]+:(\d+)\n",
@@ -27,21 +23,11 @@ READY = {
 }
 
 
-def _command(*arguments, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "arco_emulators", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "emulators"), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 @contextmanager
 def _running(command, folder, *options, **environment):
     """Ports of the command; it is ended by SIGTERM, and what it wrote is all that it may write."""
     ports = ["--port=0"] if command == "identity" else ["--port=0", "--admin-port=0"]
-    process = _command(command, *ports, f"--identity={folder}", *options, **environment)
+    process = start_command(command, *ports, f"--identity={folder}", *options, **environment)
     try:
         line = process.stdout.readline()
         found = re.fullmatch(READY[command], line)
@@ -78,7 +64,7 @@ def test_what_was_answered_survives_a_kill(tmp_path):
     options = ("tasks", "--port=0", "--admin-port=0", f"--identity={tmp_path}")
     data = f"--data={tmp_path / 'tasks.db'}"
     queue = f"{LOCATION}/queues/q"
-    process = _command(*options, data)
+    process = start_command(*options, data)
     port = re.match(READY["tasks"], process.stdout.readline()).group(1)
     client = client_of(port)
     client.create_queue(parent=LOCATION, queue={"name": queue})
@@ -107,7 +93,7 @@ def test_the_identity_command_serves_keys(tmp_path):
 def test_a_port_that_is_taken_is_told_in_one_line(tmp_path, option):
     other = {"--port": "--admin-port=0", "--admin-port": "--port=0"}[option]
     with _running("identity", tmp_path) as (port,):
-        second = _command("tasks", f"{option}={port}", other, f"--identity={tmp_path}")
+        second = start_command("tasks", f"{option}={port}", other, f"--identity={tmp_path}")
         output, error = second.communicate(timeout=15)
     assert (second.returncode, output) == (1, "")
     assert re.search(rf"^error: port {port} of 127.0.0.1 can not be served: .*\n$", error)
@@ -115,7 +101,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(tmp_path, option):
 
 @pytest.mark.parametrize("arguments", [["nothing"], ["tasks", "--fault=nothing=1"]])
 def test_a_command_that_is_wrong_says_what_there_is(tmp_path, arguments):
-    process = _command(*arguments, *([f"--identity={tmp_path}"] if arguments[1:] else []))
+    process = start_command(*arguments, *([f"--identity={tmp_path}"] if arguments[1:] else []))
     output, error = process.communicate(timeout=15)
     assert (process.returncode, output) == (2, "")
     assert "choose from" in error or "there are delay_ms" in error

@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import requests
 
+from emulators.processes import start_command
 from emulators.targets import SECONDS
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def _command(*arguments, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "arco_emulators", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "emulators"), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @contextmanager
 def _running(*arguments, **environment):
     """The URL at the end of the line that the command tells; ended in order by SIGTERM."""
-    with _command(*arguments, **environment) as process:
+    with start_command(*arguments, **environment) as process:
         line = process.stdout.readline()
         found = re.search(r"ready: .*(http://127\.0\.0\.1:\d+)$", line)
         assert found, line + process.stderr.read()
@@ -73,7 +58,7 @@ def test_a_relay_that_can_not_begin_says_why(tmp_path):
     table = tmp_path / "subscriptions.json"
     table.write_text('[{"name": "pushed"}]')
     options = ["--port=0", f"--identity={tmp_path}", f"--subscriptions={table}"]
-    with _command("relay", *options, "--pubsub-host=127.0.0.1:1") as process:
+    with start_command("relay", *options, "--pubsub-host=127.0.0.1:1") as process:
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 2
     assert "projects/PROJECT/subscriptions/NAME is expected, not 'pushed'" in errors
@@ -83,7 +68,7 @@ def test_a_relay_that_can_not_begin_says_why(tmp_path):
         "pushConfig": {"pushEndpoint": "http://127.0.0.1:1"},
     }
     table.write_text(json.dumps([entry]))
-    with _command("relay", *options, "--pubsub-host=127.0.0.1:1") as process:
+    with start_command("relay", *options, "--pubsub-host=127.0.0.1:1") as process:
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert errors.startswith("error: Pub/Sub at 127.0.0.1:1: ")
