@@ -236,38 +236,6 @@ def test_a_path_in_a_header_is_no_path(function: Function) -> None:
     assert function.answer(Request("POST", "/", headers=shifted, body=BODY)).status == 401
 
 
-class UnreadBody(Request):
-    """A request whose body has not arrived: to look at it is a mistake."""
-
-    @property
-    def body(self) -> bytes:  # type: ignore[override]
-        raise AssertionError("the body was read before the caller was known")
-
-    @body.setter
-    def body(self, _body: bytes) -> None:
-        return
-
-
-@pytest.mark.parametrize(
-    ("headers", "path", "status"),
-    [
-        ({}, "/", 401),
-        ({"authorization": "Bearer x"}, "/", 401),
-        ({"email": "attacker@x.example"}, "/", 403),
-        ({}, "/health/live", 404),
-        ({}, "/x", 404),
-    ],
-)
-@pytest.mark.parametrize("is_push", [False, True])
-def test_the_body_is_not_looked_at_before_the_caller_is_proved(
-    headers: dict[str, str], path: str, status: int, is_push: bool
-) -> None:
-    if "email" in headers:
-        headers = {"authorization": f"Bearer {_mint(email=headers['email'])}"}
-    request = UnreadBody("POST", path, headers=headers)
-    assert Function(is_push=is_push).answer(request).status == status
-
-
 def test_a_token_that_can_not_be_verified_now_is_503(function: Function) -> None:
     function.provider_is_down = True
     answer = function.deliver()

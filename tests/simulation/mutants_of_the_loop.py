@@ -397,7 +397,7 @@ def a_lease_for_two(p: Patches) -> None:
 @shadowed_by("a token names its attempt too", proof="a_token_of_any_attempt")
 def a_token_of_any_task(p: Patches) -> None:
     """A token is good for the task that the path names, whatever task it was signed for."""
-    p.edit(worker_callback.record_callback, "if claims.task_id != task_id:", "if False:")
+    p.edit(worker_callback.admit_callback, "if claims.task_id != task_id:", "if False:")
 
 
 @shadowed_by("a token names its task too", proof="a_token_of_any_attempt")

@@ -60,7 +60,6 @@ async def record_callback(
     claims = admit_callback(engine, task_id, token)
     run_id, task = parse_callback_task_id(task_id)
     scope = Scope(claims.tenant, claims.workspace)
-    label_logs(scope, run=run_id, task=task)
     data = parse_callback(verb, task, raw_body)
     _check_claims(claims, data)
     entity = run_entity(scope, run_id)
@@ -85,6 +84,8 @@ def admit_callback(engine: Engine, task_id: str, token: str) -> AttemptClaims:
     claims = _claims(engine, token)
     if claims.task_id != task_id:
         raise Forbidden("the token is of another task", details={"error": "wrong_task"})
+    run_id, task = parse_callback_task_id(task_id)
+    label_logs(Scope(claims.tenant, claims.workspace), run=run_id, task=task)
     return claims
 
 

@@ -45,6 +45,7 @@ NOT_LET_IN: Mapping[str, tuple[int, str, dict[str, Any]]] = {
     "a delivery of another account": (403, "dispatch", {"token": stranger}),
     "a push of another account": (403, "run_bridge", {"token": stranger}),
     "a delivery to a path that is none": (404, "dispatch", {"path": "/x"}),
+    "a delivery to the path of health": (404, "dispatch", {"path": "/health/live"}),
     "a delivery by another method": (405, "dispatch", {"method": "PUT"}),
     "a report without a token": (401, "worker_callback", {"path": "task", "token": ""}),
     "a report with a bad token": (401, "worker_callback", {"path": "task", "token": "a.b.c"}),

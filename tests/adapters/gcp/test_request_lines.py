@@ -106,6 +106,15 @@ def test_the_labels_of_a_request_do_not_stay_for_the_next(served: Served) -> Non
     assert labels_of(only_line(served)) == WHOSE
 
 
+def test_a_report_that_is_refused_is_told_with_the_labels_of_its_token(served: Served) -> None:
+    run = requested(served)
+    served.lines.written.clear()
+    envelope = parse_envelope(served.sent["worker"][0])
+    path = f"/v1/tasks/{envelope.task_id}/completed"
+    served.ask("worker_callback", "POST", path, Body(b"{", cut=True), token=envelope.task_token)
+    assert labels_of(only_line(served)) == {**WHOSE, "run": run, "task": "shop.a"}
+
+
 def test_a_run_that_is_nowhere_is_no_label(served: Served) -> None:
     served.ask("api", "GET", f"{RUNS}/run_nowhere")
     assert labels_of(only_line(served)) == WHOSE

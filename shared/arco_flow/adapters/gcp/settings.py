@@ -152,7 +152,9 @@ def read_settings(environment: Mapping[str, str]) -> FunctionSettings:
     """Settings out of the environment. Raises InvalidInput that lists all that is wrong."""
     reader = _Reader(environment)
     names = msgspec.json.Decoder(dict[str, str]).decode
-    accounts: dict[str, str] = reader.parsed("ARCO_FLOW_ACCOUNTS", names, {}, "JSON of names and e-mails")
+    accounts: dict[str, str] = reader.parsed(
+        "ARCO_FLOW_ACCOUNTS", names, {}, "JSON of names and e-mails"
+    )
     found = FunctionSettings(
         function=reader.text("ARCO_FLOW_FUNCTION"),
         project=reader.text("ARCO_FLOW_PROJECT"),
