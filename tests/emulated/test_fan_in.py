@@ -86,11 +86,11 @@ def test_fifty_requests_of_one_key_over_two_processes_make_one_run(
         plane.deploy(module)
         spec = {"selection": "t.one", "runKey": "the-key"}
         answers = asyncio.run(_request_all(running, workspace, [spec] * REQUESTS))
-        accepted = [json.loads(body) for status, body in answers if status == 200]
-        assert [status for status, _ in answers if status not in (200, 503)] == []
-        assert len(accepted) > REQUESTS // 2
+        assert [status for status, _ in answers] == [200] * REQUESTS, answers
+        accepted = [json.loads(body) for _, body in answers]
         assert len({answer["runId"] for answer in accepted}) == 1
-        assert sum(answer["created"] for answer in accepted) <= 1
+        # Under chaos the answer of the one that made it may be lost on its way to the store.
+        assert sum(answer["created"] for answer in accepted) in ((0, 1) if faults else (1,))
         other = {"selection": "t.fan", "allPartitions": True, "runKey": "the-key"}
         ((status, body),) = asyncio.run(_request_all(running, workspace, [other]))
         assert (status, json.loads(body)["error"]["status"]) == (409, "ALREADY_EXISTS")
