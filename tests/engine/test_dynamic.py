@@ -127,6 +127,17 @@ async def test_a_change_that_makes_no_sense_is_refused(added, definition, said) 
     assert not (world.history()).of_kind("dynamic")
 
 
+@pytest.mark.parametrize("key", ["a|b", "[a", "a]", "a,b"])
+async def test_a_key_of_a_dimension_holds_nothing_that_joins_or_lists_keys(key) -> None:
+    world = await deployed()
+    with pytest.raises(InvalidInput, match="holds one of") as raised:
+        await change(world, ["s1", key], definition="shops")
+    assert raised.value.reason == "BAD_PARTITION_KEY"
+    assert await change(world, ["s1"], [key], definition="shops") == ["s1"], "it may be deleted"
+    await world.deploy(manifest_of({"a": []}, partitions=REGIONS))
+    assert await change(world, [key]) == [key], "of what is no dimension it is a key like any other"
+
+
 async def test_as_many_keys_as_a_change_may_hold_are_taken_at_once_and_listed_in_pages() -> None:
     world = await deployed()
     keys = [f"k{number:04}" for number in range(2 * MAX_CHANGES)]

@@ -33,12 +33,23 @@ _RESERVED = frozenset("|[],")
 """Not allowed in keys of a dimension: `|` joins them, the rest is syntax of lists of keys."""
 
 
+def check_part(key: str) -> str:
+    """`key` when it can be the key of a dimension. Raises InvalidInput."""
+    if _RESERVED & set(key):
+        raise InvalidInput(
+            f"key '{key}' of a dimension holds one of | [ ] ,",
+            fix="these join and list keys: use other characters",
+            reason="BAD_PARTITION_KEY",
+        )
+    return key
+
+
 @dataclass(frozen=True, slots=True)
 class MultiPartitions:
     """The product of one or more named dimensions, each of any kind but multi itself.
 
     Raises DefinitionError for no dimension, a name that is not `[a-z][a-z0-9_]*`, and fixed keys
-    that hold one of `| [ ] ,`.
+    that hold one of `| [ ] ,`; keys that are registered are looked at when they are.
     """
 
     kind: ClassVar[str] = "multi"
@@ -181,11 +192,11 @@ def _check_dimension(name: str, definition: PartitionsDefinition) -> None:
             fix="use partitions by time, static or dynamic ones",
         )
     if isinstance(definition, StaticPartitions):
-        for key in definition.keys_in_order:
-            if _RESERVED & set(key):
-                raise DefinitionError(
-                    f"MultiPartitions: key '{key}' of dimension '{name}' holds one of | [ ] ,",
-                    fix="these join and list keys: use other characters",
-                )
+        try:
+            for key in definition.keys_in_order:
+                check_part(key)
+        except InvalidInput as error:
+            problem = f"MultiPartitions: dimension '{name}': {error.message}"
+            raise DefinitionError(problem, fix=error.fix) from error
     elif isinstance(definition, TimePartitions) and _RESERVED & set(definition.windows.fmt):
         raise DefinitionError(f"MultiPartitions: fmt of dimension '{name}' holds one of | [ ] ,")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from arco_flow.domain.dynamic import DynamicKey, decode_dynamic_key
@@ -10,6 +10,7 @@ from arco_flow.domain.errors import InvalidInput, did_you_mean
 from arco_flow.domain.events import DynamicPartitionsChanged, Event
 from arco_flow.domain.ids import Scope, dynamic_entity
 from arco_flow.domain.manifest import Manifest
+from arco_flow.domain.multi_partitions import check_part
 from arco_flow.domain.name_partitions import check_name
 from arco_flow.engine.context import Engine
 from arco_flow.engine.deploy import load_deployment
@@ -31,8 +32,8 @@ async def change_dynamic(
 ) -> list[str]:
     """Add and delete keys of a dynamic definition; answers all keys, in insertion order.
 
-    Raises InvalidInput for a definition that the deployed code does not have, for bad keys and
-    for more than MAX_CHANGES of them.
+    Raises InvalidInput for a definition that the deployed code does not have, for bad keys, which
+    of a dimension are also those that hold what joins keys, and for more than MAX_CHANGES of them.
     """
     deployment = await load_deployment(engine, scope)
     manifest = await load_manifest(engine, scope, deployment.manifest_id)
@@ -47,9 +48,10 @@ async def change_dynamic(
         raise InvalidInput(f"more than {MAX_CHANGES} keys in one change", fix="send several")
     entity = dynamic_entity(scope, definition)
     now_ms = await engine.store.now_ms()
-    data = DynamicPartitionsChanged(
-        definition, [check_name(key) for key in added], [check_name(key) for key in deleted]
-    )
+    new, old = ([check_name(key) for key in keys] for keys in (added, deleted))
+    if definition in _names_of_dimensions(manifest):
+        new = [check_part(key) for key in new]
+    data = DynamicPartitionsChanged(definition, new, old)
     event_id = f"change:{engine.clock.new_id()}"
     await record(engine, entity, Event(event_id, now_ms, str(entity), data, actor))
     # The caller reads his own change back, whether it was folded at once or posted.
@@ -70,17 +72,16 @@ async def dynamic_keys(engine: Engine, scope: Scope, definition: str) -> list[st
 
 def dynamic_names(manifest: Manifest) -> list[str]:
     """Names of the dynamic definitions that a manifest uses, also as dimensions."""
-    names: set[str] = set()
-    for spec in manifest.assets:
-        if spec.partitions is not None:
-            names.update(_names_in(spec.partitions))
-    return sorted(names)
+    return sorted(_names(_declared(manifest)) | _names_of_dimensions(manifest))
 
 
-def _names_in(wire: Mapping[str, Any]) -> set[str]:
-    if wire.get("kind") == "dynamic":
-        return {str(wire["name"])}
-    dims = wire.get("dims")
-    if isinstance(dims, Mapping):
-        return {name for part in dims.values() for name in _names_in(part)}
-    return set()
+def _names_of_dimensions(manifest: Manifest) -> set[str]:
+    return _names(part for wire in _declared(manifest) for part in wire.get("dims", {}).values())
+
+
+def _declared(manifest: Manifest) -> list[dict[str, Any]]:
+    return [spec.partitions for spec in manifest.assets if spec.partitions is not None]
+
+
+def _names(definitions: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {str(wire["name"]) for wire in definitions if wire["kind"] == "dynamic"}
