@@ -13,6 +13,7 @@ from http_plane import BASE, JSON, NEIGHBOUR, SCOPE, WRITER, Plane, error_of, ma
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arco_flow.adapters.memory.faults import ScriptedFaults
 from arco_flow.domain import errors
 from arco_flow.domain.run import RunState
 from arco_flow.engine.cancel_run import cancel_run
@@ -322,6 +323,22 @@ def test_a_dynamic_definition_that_nobody_declares_is_unknown(plane: Plane) -> N
     assert plane.ask("GET", f"{BASE}/dynamicPartitions/regions").status == 404
     body = {"partitions": ["eu"]}
     assert plane.ask("POST", f"{BASE}/dynamicPartitions/regions:add", body).status == 400
+
+
+def test_probes_that_come_together_are_answered_by_one_look_at_the_store() -> None:
+    class Slow(ScriptedFaults):
+        async def pause(self, site: str) -> None:
+            await asyncio.sleep(0)
+
+    plane = Plane()
+    plane.store.faults = faults = Slow()
+
+    async def probe() -> list[int]:
+        asked = [plane.app.handle(Request("GET", "/health/ready")) for _ in range(3)]
+        return [answer.status for answer in await asyncio.gather(*asked)]
+
+    assert asyncio.run(probe()) == [200, 200, 200]
+    assert faults.calls["store.now_ms"] == 1
 
 
 def test_host_names_that_another_site_could_resolve_to_us_are_refused() -> None:

@@ -31,14 +31,17 @@ class Readiness:
         self._engine = engine
         self._asked_at = float("-inf")
         self._ready = False
+        self._asking = asyncio.Lock()
 
     async def is_ready(self) -> bool:
         """Whether the store answered when it was last asked."""
-        now = asyncio.get_running_loop().time()
-        if now - self._asked_at >= READY_SECONDS:
-            self._asked_at = now
-            self._ready = await self._ask()
-        return self._ready
+        loop = asyncio.get_running_loop()
+        # Who comes while the store is asked waits for the answer, not for the one of before.
+        async with self._asking:
+            if loop.time() - self._asked_at >= READY_SECONDS:
+                self._ready = await self._ask()
+                self._asked_at = loop.time()
+            return self._ready
 
     async def _ask(self) -> bool:
         try:
