@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from arco_flow.ports.bus import Bus
 
 Handler = Callable[["WebRequest"], Awaitable["WebResponse"]]
-Handle = Callable[[Request, ReadBody], Awaitable[Response]]
+Application = Callable[[Request, ReadBody], Awaitable[Response]]
+"""Answers a request whose body it reads when it wants to."""
 UseCase = Callable[["Engine", bytes], Awaitable[object]]
 DEAD_LETTERS = "dead-letters"
 
@@ -80,7 +81,7 @@ class CloudPlane:
     def of(cls, function: str) -> CloudPlane:
         """The plane of this process. Raises InvalidInput with all that is wrong."""
         settings = read_settings({"ARCO_FLOW_FUNCTION": function, **os.environ})
-        level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
+        level = logging.getLevelNamesMapping()[settings.log_level]
         install_json_logs(function, settings.project, level)
         return cls(settings)
 
@@ -111,7 +112,7 @@ class CloudPlane:
             **letter.attributes,
             "function": letter.function,
             "reason": letter.reason,
-            "message": letter.message[:1000],
+            "message": letter.message,
         }
         await self._dead_letters().publish(DEAD_LETTERS, [Message(letter.body, attributes)])
 
@@ -160,7 +161,7 @@ def build_engine(settings: FunctionSettings, counts: OperationCounts) -> Engine:
     )
 
 
-def web_handler(handle: Handle) -> Handler:
+def web_handler(application: Application) -> Handler:
     """A handler as functions-framework calls it."""
 
     async def main(web: WebRequest) -> WebResponse:
@@ -168,18 +169,18 @@ def web_handler(handle: Handle) -> Handler:
 
         request = head_of(web.scope)
         with log_context(*trace_of(request.headers)):
-            answer = await _answered(handle, request, body_reader(web.receive))
+            answer = await _answered(application, request, body_reader(web.receive))
         headers = {"content-type": answer.content_type, **dict(answer.headers)}
         return WebResponse(answer.body, answer.status, headers)
 
     return main
 
 
-async def _answered(handle: Handle, request: Request, read_body: ReadBody) -> Response:
+async def _answered(application: Application, request: Request, read_body: ReadBody) -> Response:
     """The answer, also when the engine can not even be made: without credentials, say."""
     line = RequestLine(request.method)
     try:
-        return await handle(request, read_body)
+        return await application(request, read_body)
     except Exception as error:  # the border: whatever happened, the caller gets an answer
         line.error, answer = error, api_error(error)
         line.write(answer.status)
