@@ -13,6 +13,7 @@ import itertools
 import shutil
 import tempfile
 import threading
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -126,6 +127,15 @@ class RunningBundle:
             with contextlib.closing(plane.client):
                 yield plane
 
+    def kill(self, function: str) -> None:
+        """End its process with SIGKILL, and wait until the next one answers: in the cloud a
+        request would wait for it."""
+        process = self.bundle.processes[function]
+        before = process.starts
+        self.bundle.kill(function)
+        while process.starts == before or not _is_live(process.url):
+            threading.Event().wait(0.02)
+
     def sweep(self) -> None:
         """Let Cloud Scheduler call now, instead of at the next full minute."""
         self.call(_run_job(self, "sweeper"))
@@ -211,6 +221,14 @@ def close_shared() -> None:
     """End what the session shared."""
     while _shared:
         _shared.popitem()[1].close()
+
+
+def _is_live(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health/live", timeout=10) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
 
 
 async def _run_job(running: RunningBundle, name: str) -> None:
