@@ -32,8 +32,9 @@ def test_other_commands_use_the_emulated_plane_until_ctrl_c(project: Path) -> No
     assert not list((project / STATE_FOLDER).glob("plane.json"))
 
 
-def test_ctrl_c_also_ends_what_is_only_starting(project: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_is_only_starting_is_ended_too(project: Path, number: int) -> None:
     with Dev(project, "--emulated", seconds=90) as dev:
         assert dev.process.stderr is not None
         assert dev.process.stderr.readline() == "starting the emulators, then the functions\n"
-        dev.stop(signal.SIGINT)
+        dev.stop(number)

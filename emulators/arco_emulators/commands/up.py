@@ -74,15 +74,17 @@ async def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _cancel_on_signal() -> None:
-    """The first signal ends all in order; a second one must not disturb that."""
+    """The first signal, also of a terminal that is closed, ends all in order; a second one must not
+    disturb that."""
     loop, serving = asyncio.get_running_loop(), asyncio.current_task()
 
     def stop() -> None:
         if serving is not None and not serving.cancelling():
             serving.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            loop.add_signal_handler(number, stop)
 
 
 def _detached(arguments: argparse.Namespace) -> int:

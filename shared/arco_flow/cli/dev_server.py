@@ -83,7 +83,7 @@ class Teller(Told):
 
 
 async def serve(project: Project, settings: LocalSettings, teller: Teller) -> None:
-    """Serve until SIGINT or SIGTERM. Raises OSError when the address can not be had."""
+    """Serve until a signal. Raises OSError when the address can not be had."""
     with contextlib.suppress(asyncio.CancelledError):
         async with open_plane(settings) as plane:
             cancel_on_signals(teller.stopping, plane.hurry)
@@ -95,18 +95,22 @@ async def serve(project: Project, settings: LocalSettings, teller: Teller) -> No
 
 
 def cancel_on_signals(first: Callable[[], None], later: Callable[[], None]) -> None:
-    """SIGINT or SIGTERM cancels the current task; says of the first one, and of each later one."""
+    """What ends a command, a terminal that is closed too, cancels the current task.
+
+    first, later: called for the first signal, and for each one after it.
+    """
     loop, serving = asyncio.get_running_loop(), asyncio.current_task()
 
     def asked() -> None:
         if serving is None or serving.cancelling():
             later()
         else:
-            first()
             serving.cancel()
+            first()  # last, because a terminal that is gone can not be written to
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            loop.add_signal_handler(number, asked)
 
 
 @contextlib.contextmanager

@@ -63,7 +63,7 @@ class EmulatedTeller(Teller):
 
 
 async def serve_emulated(project: Project, workers: int, teller: EmulatedTeller) -> None:
-    """Serve until SIGINT or SIGTERM, which also end what is only starting.
+    """Serve until a signal, which also ends what is only starting.
 
     Raises Unavailable when another plane has the project's state, or something does not start.
     """
