@@ -150,7 +150,8 @@ def draft_tasks(
     manifest: Manifest, targets: Mapping[str, Sequence[str]], ctx: PartitionContext
 ) -> PlanDraft:
     """Draft exactly these partitions (asset key -> keys in order)."""
-    specs = [manifest.spec(key) for key in manifest.graph().sort(targets)]
+    by_key = manifest.by_key()
+    specs = [by_key[key] for key in manifest.graph().sort(targets)]
     return _Drafting(specs, definitions_of(manifest), targets, ctx).run()
 
 

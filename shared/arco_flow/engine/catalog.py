@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from arco_flow.domain.asset import Materialization, decode_materialization, row_key
 from arco_flow.domain.errors import NotFound, did_you_mean
+from arco_flow.domain.graph import AssetGraph
 from arco_flow.domain.ids import Scope, asset_entity
 from arco_flow.domain.manifest import AssetSpec, Manifest
-from arco_flow.domain.partition_base import PartitionContext
+from arco_flow.domain.partition_base import PartitionContext, PartitionsDefinition
 from arco_flow.domain.planner import definitions_of, select_assets
 from arco_flow.engine.context import Engine
 from arco_flow.engine.deploy import load_deployment
@@ -20,19 +23,18 @@ from arco_flow.engine.views import AssetPage, AssetView, PartitionPage, Partitio
 
 async def list_assets(engine: Engine, scope: Scope, *, selection: str = "") -> AssetPage:
     """Assets of the current deployment, those of a selection or all, upstream first."""
-    manifest = await _manifest(engine, scope)
-    ctx = await partition_context(engine, scope, manifest)
-    keys = select_assets(manifest, selection) if selection else manifest.graph().topological_order()
-    by_key = manifest.by_key()
-    views = [await _asset_view(engine, scope, manifest, by_key[key], ctx) for key in keys]
-    return AssetPage(assets=views)
+    declared = await _declared(engine, scope)
+    if selection:
+        keys = select_assets(declared.manifest, selection)
+    else:
+        keys = declared.graph.topological_order()
+    return AssetPage(assets=[await _asset_view(engine, scope, declared, key) for key in keys])
 
 
 async def get_asset(engine: Engine, scope: Scope, key: str) -> AssetView:
     """One asset. Raises NotFound with the nearest key."""
-    manifest = await _manifest(engine, scope)
-    ctx = await partition_context(engine, scope, manifest)
-    return await _asset_view(engine, scope, manifest, _spec(manifest, key), ctx)
+    declared = await _declared(engine, scope)
+    return await _asset_view(engine, scope, declared, key)
 
 
 async def list_partitions(
@@ -42,11 +44,10 @@ async def list_partitions(
 
     A partition is STALE when other code made it than is deployed now. Raises NotFound.
     """
-    manifest = await _manifest(engine, scope)
-    spec = _spec(manifest, key)
-    ctx = await partition_context(engine, scope, manifest)
-    definition = definitions_of(manifest).get(key)
-    names = definition.keys(ctx) if definition else [""]
+    declared = await _declared(engine, scope)
+    spec = declared.spec(key)
+    definition = declared.definitions.get(key)
+    names = definition.keys(declared.ctx) if definition else [""]
     start = names.index(after) + 1 if after and after in names else 0
     page = names[start : start + max(1, limit)]
     canonical = [definition.canonical(name) if definition else "" for name in page]
@@ -61,24 +62,37 @@ async def list_partitions(
     return PartitionPage(partitions=views, next_page_token=page[-1] if more else "")
 
 
-async def _manifest(engine: Engine, scope: Scope) -> Manifest:
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """The current deployment's manifest, and what follows from it for all of its assets."""
+
+    manifest: Manifest
+    specs: Mapping[str, AssetSpec]
+    graph: AssetGraph
+    definitions: Mapping[str, PartitionsDefinition]
+    ctx: PartitionContext
+
+    def spec(self, key: str) -> AssetSpec:
+        """One asset. Raises NotFound with the nearest key."""
+        spec = self.specs.get(key)
+        if spec is None:
+            hint = did_you_mean(key, self.specs)
+            raise NotFound(
+                f"no asset '{key}'{hint}", fix="arco-flow assets", reason="ASSET_NOT_FOUND"
+            )
+        return spec
+
+
+async def _declared(engine: Engine, scope: Scope) -> _Declared:
     deployment = await load_deployment(engine, scope)
-    return await load_manifest(engine, scope, deployment.manifest_id)
+    manifest = await load_manifest(engine, scope, deployment.manifest_id)
+    ctx = await partition_context(engine, scope, manifest)
+    return _Declared(manifest, manifest.by_key(), manifest.graph(), definitions_of(manifest), ctx)
 
 
-def _spec(manifest: Manifest, key: str) -> AssetSpec:
-    by_key = manifest.by_key()
-    if key not in by_key:
-        hint = did_you_mean(key, by_key)
-        raise NotFound(f"no asset '{key}'{hint}", fix="arco-flow assets", reason="ASSET_NOT_FOUND")
-    return by_key[key]
-
-
-async def _asset_view(
-    engine: Engine, scope: Scope, manifest: Manifest, spec: AssetSpec, ctx: PartitionContext
-) -> AssetView:
-    entity = str(asset_entity(scope, spec.key))
-    definition = definitions_of(manifest).get(spec.key) if spec.partitions else None
+async def _asset_view(engine: Engine, scope: Scope, declared: _Declared, key: str) -> AssetView:
+    spec, definition = declared.spec(key), declared.definitions.get(key)
+    entity = str(asset_entity(scope, key))
     head = await engine.store.load(entity)
     count = await engine.store.count_rows(entity) if head else 0
     last: dict[str, Any] | None = None
@@ -87,7 +101,6 @@ async def _asset_view(
         if definition is None:
             raw = (await engine.store.rows(entity, [row_key("")])).get(row_key(""))
             last = _shown(decode_materialization(raw)) if raw else last
-    graph = manifest.graph()
     return AssetView(
         name=f"workspaces/{scope.workspace}/assets/{spec.key}",
         key=spec.key,
@@ -100,10 +113,10 @@ async def _asset_view(
         metadata=spec.metadata,
         code_version=spec.code_version,
         partitions=spec.partitions["kind"] if spec.partitions else "",
-        partition_count=definition.count(ctx) if definition else None,
+        partition_count=definition.count(declared.ctx) if definition else None,
         materialized_count=count,
-        upstream=list(graph.upstream(spec.key)),
-        downstream=list(graph.downstream(spec.key)),
+        upstream=list(declared.graph.upstream(key)),
+        downstream=list(declared.graph.downstream(key)),
         checks=[
             {"name": c.name, "blocking": c.blocking, "severity": c.severity} for c in spec.checks
         ],

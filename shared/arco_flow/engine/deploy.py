@@ -118,10 +118,11 @@ async def _stale_partitions(
 ) -> dict[str, int]:
     """Materialized partitions of changed assets that other code made."""
     found: dict[str, int] = {}
+    specs = manifest.by_key()
     for key, aspects in diff.changed.items():
         if not makes_stale(aspects):
             continue
-        code_version = manifest.spec(key).code_version
+        code_version = specs[key].code_version
         structural = any(aspect != "code" for aspect in aspects if makes_stale((aspect,)))
         count = await _made_by_other_code(engine, scope, key, "" if structural else code_version)
         if count:

@@ -7,7 +7,7 @@ from arco_flow.domain.errors import InvalidInput
 from arco_flow.domain.ids import Scope, asset_entity
 from arco_flow.domain.manifest import Manifest
 from arco_flow.domain.partition_base import PartitionContext
-from arco_flow.domain.plan import Plan, PlanIndex, index_plan, plan_bytes, plan_id_of
+from arco_flow.domain.plan import Plan, PlanIndex, PlanTask, index_plan, plan_bytes, plan_id_of
 from arco_flow.domain.planner import (
     PlanDraft,
     Version,
@@ -75,14 +75,18 @@ async def _missing_only(
     spec: RunSpec,
     ctx: PartitionContext,
 ) -> PlanDraft:
-    kept: dict[str, list[str]] = {key: [] for key in draft.assets}
-    for number, key in enumerate(draft.assets):
-        mine = [task for task in draft.tasks if task.asset == number]
+    tasks: dict[int, list[PlanTask]] = {}
+    for task in draft.tasks:
+        tasks.setdefault(task.asset, []).append(task)
+    left: dict[str, list[str]] = {}
+    for number, mine in tasks.items():
+        key = draft.assets[number]
         rows = await engine.store.rows(
             str(asset_entity(scope, key)), [row_key(task.partition) for task in mine]
         )
-        kept[key] = [task.name for task in mine if row_key(task.partition) not in rows]
-    left = {key: names for key, names in kept.items() if names}
+        missing = [task.name for task in mine if row_key(task.partition) not in rows]
+        if missing:
+            left[key] = missing
     if not left:
         raise InvalidInput(
             f"nothing is missing in '{spec.selection}': every partition has a current version",
