@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from arco_flow.domain.errors import InvalidInput, NotFound
+from arco_flow.domain.errors import InvalidInput, NotFound, Unavailable
 from arco_flow.domain.ids import log_prefix
 from arco_flow.domain.manifest import TimeoutsSpec
 from arco_flow.engine.logs import read_logs
@@ -176,3 +176,16 @@ def count_reads(world: World) -> dict[str, int]:
     watch("get")
     watch("list")
     return counts
+
+
+@pytest.mark.parametrize("line", [b"[]", b'{"seq":"one"}', b"\xff", b"{}", b"cut sho"])
+async def test_a_damaged_chunk_is_told_by_its_name(line: bytes) -> None:
+    world, run_id, workers = await started()
+    (worker,) = workers.values()
+    await worker.started()
+    await world.run_for(2 * SECONDS)
+    envelope = worker.envelope
+    key = f"{log_prefix(SCOPE, envelope.run_id, envelope.attempt_id)}00000001.ndjson"
+    world.objects.put_if_absent(key, line + b"\n")
+    with pytest.raises(Unavailable, match=key):
+        await Reader(world, run_id).page()

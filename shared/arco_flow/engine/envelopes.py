@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from arco_flow.domain.deployment import Deployment
+from arco_flow.domain.deployment import decode_deployment
 from arco_flow.domain.effects import DispatchAttempt
 from arco_flow.domain.envelope import CodeLocation, DispatchEnvelope, InputRef, TaskPayload
 from arco_flow.domain.ids import (
@@ -50,7 +50,7 @@ def _location(head: Head | None) -> CodeLocation | None:
     """Where the current deployment's code is; None when it does not say so."""
     if head is None:
         return None
-    current = msgspec.msgpack.decode(head.state, type=Deployment)
+    current = decode_deployment(head.state)
     target, root = (current.location.get(name, "") for name in ("target", "root"))
     if not target:
         return None

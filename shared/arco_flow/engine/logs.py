@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from arco_flow.domain.ids import Scope, log_prefix
 from arco_flow.domain.run import RunState
+from arco_flow.domain.stored_forms import read_stored
 from arco_flow.engine.context import Engine
 from arco_flow.engine.log_cursor import Attempts, LogCursor, Reading, parse_cursor
 from arco_flow.engine.objects import load_plan
 from arco_flow.engine.query import find_run, require_task, run_segments
 from arco_flow.engine.views import LogLine, LogPage
 
-_line_decoder = msgspec.json.Decoder(dict[str, Any])
+
+class _Row(msgspec.Struct):
+    """A line of a chunk."""
+
+    seq: int
+    time: str = ""
+    stream: str = ""
+    level: str = ""
+    message: str = ""
+
+
+_rows = msgspec.json.Decoder(_Row)
 
 
 async def read_logs(
@@ -31,7 +41,7 @@ async def read_logs(
 
     after: token of the page before, for the same task; it also continues a run that goes on.
     complete: the run is over and this page is the last. Raises NotFound (run, task),
-    InvalidInput (bad token).
+    InvalidInput (bad token), Unavailable (a damaged chunk).
     """
     # The state first: what is over now has its whole ledger.
     head, run = await find_run(engine, scope, run_id)
@@ -107,7 +117,7 @@ class _Page:
         if failure and self.is_full:
             return False
         if failure:
-            row = {"seq": 0, "stream": "error", "level": "ERROR", "message": failure}
+            row = _Row(0, stream="error", level="ERROR", message=failure)
             self.lines.append(_line(task, reading.attempt, attempt_id, row))
         return failure is not None
 
@@ -119,7 +129,8 @@ class _Page:
         rows = chunk.data.splitlines()[reading.rows :] if chunk else []
         taken = rows[: self._limit - len(self.lines)]
         for raw in taken:
-            self.lines.append(_line(task, reading.attempt, attempt_id, _line_decoder.decode(raw)))
+            row = read_stored(_rows, raw, f"log chunk '{key}'")
+            self.lines.append(_line(task, reading.attempt, attempt_id, row))
         reading.rows += len(taken)
         return len(taken) == len(rows)
 
@@ -132,14 +143,14 @@ def _number(key: str, prefix: str) -> int:
     return int(key.removeprefix(prefix).partition(".")[0])
 
 
-def _line(task: str, attempt: int, attempt_id: str, row: dict[str, Any]) -> LogLine:
+def _line(task: str, attempt: int, attempt_id: str, row: _Row) -> LogLine:
     return LogLine(
         task=task,
         attempt=attempt,
         attempt_id=attempt_id,
-        seq=int(row["seq"]),
-        time=str(row.get("time", "")),
-        stream=str(row.get("stream", "")),
-        level=str(row.get("level", "")),
-        message=str(row.get("message", "")),
+        seq=row.seq,
+        time=row.time,
+        stream=row.stream,
+        level=row.level,
+        message=row.message,
     )
