@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import socket
 import subprocess
 import sys
 from importlib import import_module
@@ -241,7 +242,7 @@ def test_init_writes_a_project_that_validates_and_whose_tests_pass(tmp_path: Pat
     )
     assert tested.returncode == 0, tested.stdout
     again = run(tmp_path, "init", "My Shop", code=1)
-    assert "exists already" in again.stderr
+    assert "there already: " in again.stderr
 
 
 def test_an_address_that_would_not_be_listened_on_is_refused() -> None:
@@ -249,3 +250,15 @@ def test_an_address_that_would_not_be_listened_on_is_refused() -> None:
         shown = CliRunner().invoke(cli, ["dev", "--emulated", option])
         assert shown.exit_code == 2
         assert f"{option.partition('=')[0]} is not for --emulated" in shown.output
+
+
+def test_an_address_that_can_not_be_listened_on_is_told_with_what_to_change(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        told = run(tmp_path, "dev", "--port", port, code=1).stderr
+    assert told == (
+        f"error: 127.0.0.1:{port} can not be listened on (address already in use)\n"
+        "  fix: choose another --port, or --port 0 for a free one\n"
+    )
+    told = run(tmp_path, "dev", "--host", "192.0.2.1", code=1).stderr
+    assert "fix: choose an address of this machine, such as --host 127.0.0.1" in told

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from arco_flow.cli.options import project_options
-
-if TYPE_CHECKING:
-    from arco_flow.cli.project import Project
 
 
 @click.command("dev", epilog="Example: arco-flow dev --port 3000")
@@ -71,7 +66,7 @@ def command(
     except OSError as error:
         if error.filename is not None:  # of a file, not of the address
             raise
-        raise _taken(project, host, port, error) from error
+        raise _not_listened_on(host, port, error) from error
 
 
 def _refuse_address(ctx: click.Context) -> None:
@@ -81,11 +76,14 @@ def _refuse_address(ctx: click.Context) -> None:
             raise click.UsageError(f"--{name} is not for --emulated, which takes free ports", ctx)
 
 
-def _taken(project: Project, host: str, port: int, error: OSError) -> Exception:
+def _not_listened_on(host: str, port: int, error: OSError) -> Exception:
+    import errno
+    import os
+
     from arco_flow.domain.errors import InvalidInput
 
-    running = project.plane_file()
-    fix = f"arco-flow dev --port {port + 1}, or --port 0 for a free one"
-    if running is not None:
-        fix += f"; a plane of this project says that it runs at {running.url}"
-    return InvalidInput(f"{host}:{port} can not be listened on ({error.strerror})", fix=fix)
+    why, fix = error.strerror, "choose an address of this machine, such as --host 127.0.0.1"
+    if error.errno in (errno.EADDRINUSE, errno.EACCES):
+        why = os.strerror(error.errno).lower()
+        fix = "choose another --port, or --port 0 for a free one"
+    return InvalidInput(f"{host}:{port} can not be listened on ({why})", fix=fix)

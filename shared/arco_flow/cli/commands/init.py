@@ -31,7 +31,7 @@ def command(name: str, as_json: bool) -> None:
     files = {folder / path: text for path, text in starter_files(project).items()}
     taken = [str(path) for path in files if path.exists()]
     if taken:
-        raise Conflict(f"{', '.join(taken)} exists already", fix="choose another folder")
+        raise Conflict(f"there already: {', '.join(taken)}", fix="choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")
