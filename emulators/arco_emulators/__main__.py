@@ -33,8 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parser.parse_args(given)
     try:
         return int(_module(parsed.command).run(parsed))
-    except ValueError as error:
-        parser.error(str(error))
+    except ValueError as error:  # of an option; told without a usage, for `arco-flow` calls it too
+        sys.stderr.write(f"error: {error}\n")
+        return 2
 
 
 def _module(name: str) -> Any:
