@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from arco_emulators import web
+from arco_emulators import lifeline, web
 
 SDK_VARIABLE = "ARCO_EMULATORS_SDK"
 """Where the SDK lies, when it is not found."""
@@ -144,23 +144,24 @@ async def serving(
         port = int(listener.getsockname()[1])
     places = {"jar": find(jar), "host": host, "port": port}
     command = [find_java(), *_JAVA_OPTIONS, *(part.format(**places) for part in jar.command)]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    writing = asyncio.create_task(_write_log(process, log, jar.ready_line, ready))
-    exited = asyncio.ensure_future(process.wait())
-    try:
-        await _until_ready(jar, ready, exited, log)
-        await asyncio.to_thread(_probe, f"http://{host}:{port}{jar.probe}")
-        yield Served(jar.name, port, process.pid, log, exited)
-    finally:
-        await _stop(process, exited)
-        await writing
+    with lifeline.process_group() as group:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            process_group=group,
+        )
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        writing = asyncio.create_task(_write_log(process, log, jar.ready_line, ready))
+        exited = asyncio.ensure_future(process.wait())
+        try:
+            await _until_ready(jar, ready, exited, log)
+            await asyncio.to_thread(_probe, f"http://{host}:{port}{jar.probe}")
+            yield Served(jar.name, port, process.pid, log, exited)
+        finally:
+            await _stop(process, exited)
+            await writing
 
 
 async def _until_ready(

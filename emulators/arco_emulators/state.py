@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -75,22 +74,16 @@ def exports(environment: Mapping[str, str]) -> str:
 
 
 def stop(folder: Path) -> bool:
-    """End what runs in the folder, also what a process that was killed left behind.
+    """End what runs in the folder. What a process left that was killed ends by itself.
 
     Returns whether there was anything. Errors: OSError when it does not end.
     """
-    path = folder / STATE_FILE
-    if not path.exists():
-        return False
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if read(folder) is not None:
+    found = read(folder)
+    if found is not None:
         os.kill(found["pid"], signal.SIGTERM)
         _wait_until_free(folder)
-    for pid in found["pids"]:
-        if _is_emulator(pid):
-            os.kill(pid, signal.SIGTERM)
-    path.unlink(missing_ok=True)
-    return True
+    (folder / STATE_FILE).unlink(missing_ok=True)
+    return found is not None
 
 
 def _wait_until_free(folder: Path) -> None:
@@ -101,17 +94,6 @@ def _wait_until_free(folder: Path) -> None:
     if waiting.is_alive():
         raise OSError(f"the emulators of {folder} did not end within {STOP_SECONDS} s")
     file.close()
-
-
-def _is_emulator(pid: int) -> bool:
-    """Whether the process is one of Google's emulators, and not another with its number."""
-    told = subprocess.run(  # noqa: S603
-        ["ps", "-ww", "-o", "command=", "-p", str(pid)],  # noqa: S607 - whole lines
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return "-emulator" in told.stdout
 
 
 def _lock_file(folder: Path) -> IO[bytes]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from conformance.emulators import require_google_emulators
 from e2e.harness import write_module
 
 SECONDS = 10
@@ -69,32 +70,52 @@ CODE = """
 
 @pytest.mark.parametrize("asset", ["sleeps", "swallows", "has_a_child", "swallows_and_has_a_child"])
 def test_a_worker_in_user_code_ends_with_its_plane(tmp_path: Path, asset: str) -> None:
-    write_module(tmp_path, "shop", CODE)
-    (tmp_path / "pyproject.toml").write_text('[tool.arco-flow]\ntarget = "shop.py"\n')
-    os.mkfifo(tmp_path / "pids")
-    with serving(tmp_path) as plane:
-        command(tmp_path, "run", f"t.{asset}")
-        handles = [os.pidfd_open(pid) for pid in told(tmp_path / "pids")]
+    assert still_running_after_its_end(tmp_path, asset) == []
+
+
+@pytest.mark.xdist_group("emulators")
+def test_functions_emulators_and_workers_end_with_what_started_them(tmp_path: Path) -> None:
+    require_google_emulators()
+    assert still_running_after_its_end(tmp_path, "swallows_and_has_a_child", "--emulated") == []
+
+
+def still_running_after_its_end(folder: Path, asset: str, *options: str) -> list[int]:
+    """Descriptors of processes that a plane leaves when it is killed while it runs user code."""
+    write_module(folder, "shop", CODE)
+    (folder / "pyproject.toml").write_text('[tool.arco-flow]\ntarget = "shop.py"\n')
+    os.mkfifo(folder / "pids")
+    with serving(folder, *options) as plane:
+        command(folder, "run", f"t.{asset}", "--no-wait")
+        pids = {*told(folder / "pids"), *children_of(plane.pid)}
+        handles = [os.pidfd_open(pid) for pid in pids]
         plane.send_signal(signal.SIGKILL)
         try:
-            assert [handle for handle in handles if not is_over(handle)] == []
+            return [handle for handle in handles if not is_over(handle)]
         finally:
             for handle in handles:
                 end(handle)
 
 
-def serving(folder: Path) -> subprocess.Popen[str]:
+def serving(folder: Path, *options: str) -> subprocess.Popen[str]:
     """`arco-flow dev`, once it has deployed."""
+    line = ["dev", "--port", "0"] if not options else ["dev", *options]
     plane = subprocess.Popen(
-        [sys.executable, "-m", "arco_flow.cli", "dev", "--port", "0", "--json", "--workers", "1"],
+        [sys.executable, "-m", "arco_flow.cli", *line, "--json", "--workers", "1"],
         cwd=folder,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert plane.stdout is not None
-    events = [json.loads(plane.stdout.readline())["event"] for _ in range(2)]
-    assert events == ["ready", "deployed"]
+    events = [json.loads(plane.stdout.readline())["event"]]
+    while events[-1] != "deployed":
+        events.append(json.loads(plane.stdout.readline())["event"])
+    assert events == (["ready", "emulated", "deployed"] if options else ["ready", "deployed"])
     return plane
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes that a process has started and that run."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def command(folder: Path, *words: str) -> None:

@@ -73,7 +73,8 @@ class BundleSettings:
     """folder: state and logs. functions: folder of functions.yaml. certs_url: of the issuer that
     signs the tokens. environment: of the emulators, for the functions that use them. workers:
     processes of user code. engine: variables of the engine's settings, over ours. copies:
-    function -> number of instances; the first one is who the others call."""
+    function -> number of instances; the first one is who the others call. process_group: that the
+    functions join, which ends when this process is gone; 0: one of each function's own."""
 
     folder: Path
     functions: Path
@@ -84,6 +85,7 @@ class BundleSettings:
     workers: int = 2
     engine: Mapping[str, str] = field(default_factory=dict)
     copies: Mapping[str, int] = field(default_factory=dict)
+    process_group: int = 0
 
 
 class Bundle:
@@ -203,7 +205,7 @@ class Bundle:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                process_group=self.settings.process_group,
             )
 
     async def _ready(self, function: FunctionProcess) -> None:

@@ -77,6 +77,7 @@ async def running_emulated_plane(settings: EmulatedSettings) -> AsyncIterator[Em
     Raises Unavailable when the emulators are not installed or something does not start.
     """
     try:
+        from arco_emulators import lifeline
         from arco_emulators.jars import JarsMissing
         from arco_emulators.up import running_emulators
     except ImportError as error:
@@ -92,14 +93,17 @@ async def running_emulated_plane(settings: EmulatedSettings) -> AsyncIterator[Em
             )
         except JarsMissing as error:
             raise Unavailable(str(error).partition("\n")[0], fix=str(error)) from error
-        bundle = _bundle(settings, table, emulators)
+        group = stack.enter_context(lifeline.process_group())
+        bundle = _bundle(settings, table, emulators, group)
         await _provision(bundle, emulators)
         await bundle.start()
         stack.push_async_callback(bundle.stop)
         yield EmulatedPlane(bundle, emulators)
 
 
-def _bundle(settings: EmulatedSettings, table: FunctionsTable, emulators: Emulators) -> Bundle:
+def _bundle(
+    settings: EmulatedSettings, table: FunctionsTable, emulators: Emulators, process_group: int
+) -> Bundle:
     endpoints = {
         name: emulators.address(name).address
         for name in ("tasks", "scheduler", "pubsub", "storage", "firestore")
@@ -115,6 +119,7 @@ def _bundle(settings: EmulatedSettings, table: FunctionsTable, emulators: Emulat
             workers=settings.workers,
             engine=settings.engine,
             copies=settings.copies,
+            process_group=process_group,
         ),
         table,
     )
