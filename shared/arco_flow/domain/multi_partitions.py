@@ -33,11 +33,11 @@ _RESERVED = frozenset("|[],")
 """Not allowed in keys of a dimension: `|` joins them, the rest is syntax of lists of keys."""
 
 
-def check_part(key: str) -> str:
-    """`key` when it can be the key of a dimension. Raises InvalidInput."""
+def check_part(key: str, dimension: str) -> str:
+    """`key` when it can be the key of a dimension. Raises InvalidInput that names both."""
     if _RESERVED & set(key):
         raise InvalidInput(
-            f"key '{key}' of a dimension holds one of | [ ] ,",
+            f"key '{key}' of dimension '{dimension}' holds one of | [ ] ,",
             fix="these join and list keys: use other characters",
             reason="BAD_PARTITION_KEY",
         )
@@ -194,9 +194,8 @@ def _check_dimension(name: str, definition: PartitionsDefinition) -> None:
     if isinstance(definition, StaticPartitions):
         try:
             for key in definition.keys_in_order:
-                check_part(key)
+                check_part(key, name)
         except InvalidInput as error:
-            problem = f"MultiPartitions: dimension '{name}': {error.message}"
-            raise DefinitionError(problem, fix=error.fix) from error
+            raise DefinitionError(f"MultiPartitions: {error.message}", fix=error.fix) from error
     elif isinstance(definition, TimePartitions) and _RESERVED & set(definition.windows.fmt):
         raise DefinitionError(f"MultiPartitions: fmt of dimension '{name}' holds one of | [ ] ,")

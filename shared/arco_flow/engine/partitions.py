@@ -50,7 +50,7 @@ async def change_dynamic(
     now_ms = await engine.store.now_ms()
     new, old = ([check_name(key) for key in keys] for keys in (added, deleted))
     if definition in _names_of_dimensions(manifest):
-        new = [check_part(key) for key in new]
+        new = [check_part(key, definition) for key in new]
     data = DynamicPartitionsChanged(definition, new, old)
     event_id = f"change:{engine.clock.new_id()}"
     await record(engine, entity, Event(event_id, now_ms, str(entity), data, actor))
