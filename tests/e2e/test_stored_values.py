@@ -1,11 +1,10 @@
-"""load_asset_value: what a plane made, read from its state folder."""
+"""load_asset_value: what a plane made, read from its state folder or its bucket."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -15,7 +14,16 @@ import pytest
 from arco_flow import ArcoError, load_asset_value, load_definitions
 from arco_flow.domain.errors import InvalidInput, NotFound
 from arco_flow.sdk.definitions import Definitions
-from e2e.harness import PlaneUnderTest, running_plane, write_module
+from e2e.harness import (
+    EMBEDDED,
+    STILL_SECONDS,
+    Kind,
+    PlaneUnderTest,
+    running_plane,
+    write_module,
+)
+
+EVERY_PLANE = True
 
 LAKE = """
     import polars as pl
@@ -67,74 +75,92 @@ LAKE = """
 """
 
 
+class Lake:
+    """A plane on which runs are over, and its definitions. place: where its values are."""
+
+    def __init__(
+        self, plane: PlaneUnderTest, definitions: Definitions, place: dict[str, str]
+    ) -> None:
+        self.plane = plane
+        self.asset = definitions.asset
+        self.load = partial(load_asset_value, **place)
+
+
+def place_of(plane: PlaneUnderTest, patch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Where a person reads what the plane stores."""
+    if Kind.current in EMBEDDED:
+        return {"project": str(plane.folder)}
+    from arco_flow.adapters.gcp.emulated import BUCKET
+
+    environment = plane.plane.plane.emulators.environment
+    patch.setenv("STORAGE_EMULATOR_HOST", environment["STORAGE_EMULATOR_HOST"])
+    tenant, workspace = plane.scope
+    return {"project": f"gs://{BUCKET}", "tenant": tenant, "workspace": workspace}
+
+
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PlaneUnderTest, Definitions]]:
+def lake(plane_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     folder = tmp_path_factory.mktemp("lake")
     module = write_module(folder, "lake", LAKE)
-    path = list(sys.path)
-    with running_plane(folder) as plane:
+    with pytest.MonkeyPatch.context() as patch, running_plane(folder) as plane:
+        patch.setattr(sys, "path", list(sys.path))
+        lake = Lake(plane, load_definitions(module), place_of(plane, patch))
         plane.deploy(module)
-        definitions = load_definitions(module)
         plane.cli("partitions", "add", "customers", "anna", "bob")
-        for selection, partitions in (
-            ("lake.answer or lake.text", []),
-            ("lake.table", ["2026-01-01", "2026-01-02"]),
-            ("lake.cell", ["2026-01-01|us"]),
-            ("lake.invoice", ["anna"]),
-        ):
-            run = plane.request(selection, partitions=partitions)
-            assert plane.wait(run.run_id).state == "SUCCEEDED"
-        plane.wait(plane.request("lake.table", partitions=["2026-01-03"]).run_id)
-        yield plane, definitions
-    sys.path[:] = path
+        asked = [
+            plane.request(selection, partitions=partitions).run_id
+            for selection, partitions in (
+                ("lake.answer or lake.text", []),
+                ("lake.table", ["2026-01-01", "2026-01-02"]),
+                ("lake.cell", ["2026-01-01|us"]),
+                ("lake.invoice", ["anna"]),
+            )
+        ]
+        assert {plane.wait(run_id).state for run_id in asked} == {"SUCCEEDED"}
+        refused = plane.request("lake.table", partitions=["2026-01-03"])
+        assert plane.wait(refused.run_id).state == "FAILED"
+        plane.kept.settle()
+        yield lake
 
 
-@pytest.fixture
-def folder(lake: tuple[PlaneUnderTest, Definitions]) -> Path:
-    return lake[0].folder
-
-
-def asset_of(lake: Any, name: str) -> Any:
-    return lake[1].asset(name)
-
-
-def test_a_value_has_the_type_that_its_function_returns(lake: Any, folder: Path) -> None:
-    assert load_asset_value(asset_of(lake, "answer"), project=folder) == {"n": 42}
-    table = load_asset_value(asset_of(lake, "table"), "2026-01-02", project=folder)
+def test_a_value_has_the_type_that_its_function_returns(lake: Lake) -> None:
+    assert lake.load(lake.asset("answer")) == {"n": 42}
+    table = lake.load(lake.asset("table"), "2026-01-02")
     assert isinstance(table, pl.DataFrame)
     assert table["day"].to_list() == ["2026-01-02"]
-    assert load_asset_value(asset_of(lake, "text"), project=folder) == "hello"
+    assert lake.load(lake.asset("text")) == "hello"
 
 
-def test_another_type_can_be_asked_for(lake: Any, folder: Path) -> None:
-    table = asset_of(lake, "table")
-    lazy = load_asset_value(table, "2026-01-02", type_=pl.LazyFrame, project=folder)
+def test_another_type_can_be_asked_for(lake: Lake) -> None:
+    table = lake.asset("table")
+    lazy = lake.load(table, "2026-01-02", type_=pl.LazyFrame)
     assert lazy.collect().height == 1
-    assert load_asset_value(table, "2026-01-02", type_=pa.Table, project=folder).num_rows == 1
+    assert lake.load(table, "2026-01-02", type_=pa.Table).num_rows == 1
 
 
-def test_a_key_as_text_needs_no_code(folder: Path) -> None:
-    assert load_asset_value("lake.answer", project=str(folder)) == {"n": 42}
-    assert load_asset_value("lake.answer", type_=dict[str, float], project=folder) == {"n": 42.0}
-    assert load_asset_value("lake.cell", "2026-01-01|us", type_=str, project=folder).endswith("us")
-    table = load_asset_value("lake.table", "2026-01-01", project=folder)
+def test_a_key_as_text_needs_no_code(lake: Lake) -> None:
+    assert lake.load("lake.answer") == {"n": 42}
+    assert lake.load("lake.answer", type_=dict[str, float]) == {"n": 42.0}
+    assert lake.load("lake.cell", "2026-01-01|us", type_=str).endswith("us")
+    table = lake.load("lake.table", "2026-01-01")
     assert isinstance(table, pl.DataFrame)
 
 
-def test_partitions_of_several_dimensions_and_dynamic_ones(lake: Any, folder: Path) -> None:
+def test_partitions_of_several_dimensions_and_dynamic_ones(lake: Lake) -> None:
     cell = {"region": "us", "date": "2026-01-01"}
-    assert load_asset_value(asset_of(lake, "cell"), cell, project=folder) == "2026-01-01|us"
-    assert load_asset_value(asset_of(lake, "invoice"), "anna", project=folder) == "invoice of anna"
+    assert lake.load(lake.asset("cell"), cell) == "2026-01-01|us"
+    assert lake.load(lake.asset("invoice"), "anna") == "invoice of anna"
 
 
-def test_the_current_version_is_read_and_never_a_refused_one(lake: Any, folder: Path) -> None:
-    plane = lake[0]
+def test_the_current_version_is_read_and_never_a_refused_one(lake: Lake) -> None:
+    plane = lake.plane
     before = plane.pointer("lake.answer")
     plane.wait(plane.request("lake.answer").run_id)
+    plane.kept.settle()
     assert plane.pointer("lake.answer") != before
-    assert load_asset_value(asset_of(lake, "answer"), project=folder) == {"n": 42}
+    assert lake.load(lake.asset("answer")) == {"n": 42}
     with pytest.raises(NotFound, match=r"'lake.table\[2026-01-03\]' is not materialized, 2 others"):
-        load_asset_value(asset_of(lake, "table"), "2026-01-03", project=folder)
+        lake.load(lake.asset("table"), "2026-01-03")
 
 
 @pytest.mark.parametrize(
@@ -153,10 +179,10 @@ def test_the_current_version_is_read_and_never_a_refused_one(lake: Any, folder: 
     ],
 )
 def test_what_is_not_there_is_named(
-    lake: Any, folder: Path, name: str, key: Any, kind: type[ArcoError], told: str
+    lake: Lake, name: str, key: Any, kind: type[ArcoError], told: str
 ) -> None:
     with pytest.raises(kind, match=told) as caught:
-        load_asset_value(asset_of(lake, name), key, project=folder)
+        lake.load(lake.asset(name), key)
     assert caught.value.fix
 
 
@@ -172,42 +198,22 @@ def test_what_is_not_there_is_named(
     ],
 )
 def test_what_a_key_as_text_does_not_find_is_named(
-    folder: Path, key: str, partition: Any, told: str
+    lake: Lake, key: str, partition: Any, told: str
 ) -> None:
     with pytest.raises(ArcoError, match=told) as caught:
-        load_asset_value(key, partition, project=folder)
+        lake.load(key, partition)
     assert caught.value.fix
 
 
-def test_a_folder_without_state_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match=r"there is no state folder '.*\.arco-flow'"):
-        load_asset_value("lake.answer", project=tmp_path)
-    with pytest.raises(NotFound, match="no state folder"):
-        load_asset_value("lake.answer", project=tmp_path / "nowhere")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_another_workspace_holds_other_values(folder: Path) -> None:
+def test_another_workspace_holds_other_values(lake: Lake) -> None:
     with pytest.raises(NotFound, match=r"nothing of asset 'lake\.answer'"):
-        load_asset_value("lake.answer", project=folder, workspace="other")
+        lake.load("lake.answer", workspace="other")
 
 
-def test_reading_opens_nothing_for_good_and_writes_nothing(folder: Path) -> None:
-    def files() -> list[str]:
-        return sorted(str(path) for path in (folder / ".arco-flow" / "objects").rglob("*"))
-
-    load_asset_value("lake.answer", project=folder)
-    before, opened = files(), len(os.listdir("/proc/self/fd"))
-    for _ in range(5):
-        load_asset_value("lake.answer", project=folder)
-    assert files() == before
-    assert len(os.listdir("/proc/self/fd")) <= opened
-
-
-def test_values_are_there_when_no_plane_is(tmp_path: Path) -> None:
-    code = "from arco_flow import asset\n\n@asset\ndef one() -> int:\n    return 1\n"
-    module = write_module(tmp_path, "solo", code)
-    with running_plane(tmp_path) as plane:
-        plane.deploy(module)
-        plane.wait(plane.request("*").run_id)
-    assert load_asset_value("solo.one", type_=int, project=tmp_path) == 1
+def test_reading_writes_nothing(lake: Lake) -> None:
+    lake.plane.kept.settle(still_seconds=STILL_SECONDS[Kind.current])
+    with lake.plane.kept.unchanged():
+        lake.load("lake.answer")
+        lake.load(lake.asset("table"), "2026-01-01")
+        with pytest.raises(NotFound):
+            lake.load("lake.nothing")

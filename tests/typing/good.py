@@ -118,6 +118,7 @@ knows_its_attempt([], build_context())
 
 assert_type(load_asset_value(orders, "2026-01-01", project="."), Rows)
 assert_type(load_asset_value(weekly), float)
+assert_type(load_asset_value(weekly, project="gs://lake", tenant="acme", workspace="prod"), float)
 assert_type(load_asset_value(orders, {"date": "2026-01-01"}, type_=list[int]), list[int])
 assert_type(load_asset_value("sales.orders", type_=str), str)
 assert_type(load_asset_value("sales.orders"), Any)
