@@ -1,6 +1,7 @@
 """The refusals of a commit, worded alike by every store.
 
-`details["precondition"]` is `head`, `inbox`, `document` or `fence`.
+`details["precondition"]` is `head`, `inbox`, `document` or `fence`; or `lock`, where the database
+locks what it writes.
 """
 
 from __future__ import annotations
@@ -37,4 +38,12 @@ def stale_fence(name: str, token: int) -> Contended:
     return Contended(
         f"token {token} of lease '{name}' is no longer the current grant",
         details={"precondition": "fence", "lease": name, "token": token},
+    )
+
+
+def locked(entity: str) -> Contended:
+    """Every precondition held when it was read back: others were writing the same documents."""
+    return Contended(
+        f"'{entity}' is being written by others",
+        details={"precondition": "lock", "entity": entity},
     )

@@ -9,6 +9,7 @@ import pytest
 
 from adapters.gcp.faults import ABORTED, DEADLINE, EXHAUSTED, UNAVAILABLE
 from arco_flow.adapters.gcp.firestore_wire import deleting
+from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.domain.errors import Contended, InvalidInput, OutcomeUnknown, Unavailable
 from arco_flow.ports.store import Commit, Head, Posted
 from conformance.google_cloud import firestore_calls
@@ -110,6 +111,40 @@ def test_an_outage_shorter_than_the_patience_is_not_noticed(stores):
         await store.commit(commit_of())
         await exactly_one(store)
         assert stores.answers.calls == 4
+
+    stores.run(scenario)
+
+
+class Counted(Pace):
+    """Remembers after which attempts a caller would wait."""
+
+    def __init__(self):
+        super().__init__(attempts=4, first_ms=0)
+        object.__setattr__(self, "waited", [])
+
+    async def pause(self, attempt):
+        self.waited.append(attempt)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "waited"),
+    [
+        (UNAVAILABLE, REFUSED, [0, 1, 2]),  # told at once that nothing was written
+        (ABORTED, "Transaction lock timeout.", [0, 1, 2, 3]),  # will race again
+        (DEADLINE, "", [0, 1, 2, 3]),  # may land before it is read back
+    ],
+    ids=["never sent", "locked", "in doubt"],
+)
+def test_after_the_last_attempt_only_what_a_while_can_change_waits_for_it(
+    stores, code, text, waited
+):
+    async def scenario(_store):
+        pace = Counted()
+        stores.answers.before(code, text, times=4)
+        async with stores.open(pace=pace, interceptors=(stores.answers,)) as store:
+            with pytest.raises((Contended, Unavailable)):
+                await store.commit(commit_of())
+        assert pace.waited == waited
 
     stores.run(scenario)
 

@@ -186,10 +186,7 @@ class _Attempt:
         for key, path in self._documents.items():
             if path in found:
                 return contention.document_exists(*key)
-        return Contended(
-            f"'{entity}' is being written by others",
-            details={"precondition": "lock", "entity": entity},
-        )
+        return contention.locked(entity)
 
     async def _stale_item(self) -> InboxItem | None:
         items = {f"{INBOX}/{owned_id(i.entity, i.event_id)}": i for i in self._commit.consumed}

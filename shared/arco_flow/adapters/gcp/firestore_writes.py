@@ -38,8 +38,8 @@ async def send(
     landed: reads back whether the token of these writes is there. Raises LostRace, Unavailable
     (nothing was written), OutcomeUnknown, InvalidInput, TooLarge.
     """
-    is_doubtful = False
-    for attempt in range(calls.pace.attempts):
+    is_doubtful, attempts = False, calls.pace.attempts
+    for attempt in range(attempts):
         try:
             return await calls.commit(writes)
         except ApiError as error:
@@ -49,6 +49,10 @@ async def send(
         if fate is Fate.PRECONDITION:
             break
         is_doubtful = is_doubtful or fate is Fate.UNKNOWN
+        if attempt == attempts - 1 and fate is Fate.NOT_APPLIED and not is_doubtful:
+            break
+        # Also after the last attempt: what is in doubt may land before it is read back, and who
+        # finds locks that are never free begins again, which others that met them do too.
         await calls.pace.pause(attempt)
     if (fate is Fate.PRECONDITION or is_doubtful) and await _landed(landed):
         return None
