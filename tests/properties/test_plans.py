@@ -150,7 +150,7 @@ def test_a_plan_holds_each_task_once_after_all_that_it_waits_for(asked: Asked) -
 
 def _needs(manifest: Manifest, spec: AssetSpec, number: int, name: str) -> list[tuple[str, str]]:
     dep = spec.deps[number]
-    up, down = definition_of(manifest.spec(dep.asset)), definition_of(spec)
+    up, down = definition_of(manifest.by_key()[dep.asset]), definition_of(spec)
     if up is None:
         return [(dep.asset, "")]
     rule = mapping_from_wire(dep.mapping) if dep.mapping else infer_mapping(up, down)
@@ -163,7 +163,7 @@ def test_edges_hold_exactly_what_the_mappings_say_in_their_order(asked: Asked) -
     plan = plan_or_reject(asked)
     tasks = [(plan.assets[task.asset], task.name) for task in plan.tasks]
     for task in plan.tasks:
-        spec = asked.manifest.spec(plan.assets[task.asset])
+        spec = asked.manifest.by_key()[plan.assets[task.asset]]
         edges = {edge.dep: edge for edge in task.edges}
         for number, dep in enumerate(spec.deps):
             edge = edges.get(number)

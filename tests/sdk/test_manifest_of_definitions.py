@@ -100,7 +100,7 @@ def test_every_keyword_arrives_in_the_manifest(flow: Path) -> None:
         "flow.rolling",
         "flow.weekly",
     ]
-    orders = manifest.spec("flow.orders")
+    orders = manifest.by_key()["flow.orders"]
     assert orders.description == "Every paid order.\n\nindented"
     assert orders.owners == ["team:sales", "ana@example.com"]
     assert orders.kinds == ["dbt", "python", "sql"]
@@ -116,16 +116,16 @@ def test_every_keyword_arrives_in_the_manifest(flow: Path) -> None:
     (check,) = orders.checks
     assert (check.name, check.blocking, check.severity) == ("is_not_empty", True, "error")
     assert check.description == "There is one."
-    assert manifest.spec("flow.notify").kind == "activity"
+    assert manifest.by_key()["flow.notify"].kind == "activity"
 
 
 def test_edges_have_their_mappings_and_shapes(flow: Path) -> None:
     manifest = load_definitions("flow.py").manifest()
-    (last, order_only) = manifest.spec("flow.rolling").deps
+    (last, order_only) = manifest.by_key()["flow.rolling"].deps
     assert (last.asset, last.param, last.shape) == ("flow.orders", "last", "sequence")
     assert last.mapping == PartitionMapping.time_window(start_offset=-6).to_wire()
     assert (order_only.asset, order_only.param) == ("flow.copy_of_orders", "")
-    weekly = manifest.spec("flow.weekly").deps
+    weekly = manifest.by_key()["flow.weekly"].deps
     assert [(dep.asset, dep.param, dep.shape) for dep in weekly] == [
         ("flow.orders", "orders", "mapping"),
         ("flow.copy_of_orders", "", "value"),
@@ -133,7 +133,7 @@ def test_edges_have_their_mappings_and_shapes(flow: Path) -> None:
     ]
     assert weekly[0].mapping is None
     assert weekly[1].mapping == PartitionMapping.time_window(start_offset=-1).to_wire()
-    (everything,) = manifest.spec("flow.everything").deps
+    (everything,) = manifest.by_key()["flow.everything"].deps
     assert everything.mapping == PartitionMapping.all().to_wire()
 
 

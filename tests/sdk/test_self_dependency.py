@@ -56,7 +56,7 @@ def test_a_given_partition_stands_for_what_came_before() -> None:
 def test_the_manifest_says_what_it_reads_and_is_valid() -> None:
     manifest = Definitions([running_total]).manifest()
     validate_manifest(manifest)
-    (dep,) = manifest.spec("t.running_total").deps
+    (dep,) = manifest.by_key()["t.running_total"].deps
     assert (dep.asset, dep.param, dep.shape) == ("t.running_total", "running_total", "sequence")
     assert dep.mapping == {"kind": "time_window", "start_offset": -1, "end_offset": -1}
 

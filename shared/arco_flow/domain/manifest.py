@@ -122,16 +122,6 @@ class Manifest(_Wire, frozen=True, omit_defaults=True, rename="camel", kw_only=T
     git: dict[str, str] = {}
     metadata: dict[str, Any] = {}
 
-    def spec(self, key: str) -> AssetSpec:
-        """The asset of a key. Raises InvalidInput with the nearest match."""
-        found = self.by_key().get(key)
-        if found is None:
-            from arco_flow.domain.errors import did_you_mean
-
-            hint = did_you_mean(key, (a.key for a in self.assets))
-            raise InvalidInput(f"no asset '{key}' in the manifest{hint}")
-        return found
-
     def by_key(self) -> dict[str, AssetSpec]:
         """Assets by key."""
         return {asset.key: asset for asset in self.assets}
