@@ -260,9 +260,8 @@ def _embedded_plane(
     objects = LocalObjects(folder / ".arco-flow" / "objects")
     try:
         # Its sweeper comes every moment as it is.
-        engine = plane.engine
         kept = Kept(
-            plane.scope, engine.store, objects, call, engine.settings, sweep=lambda: None,
+            plane.scope, plane.engine.store, objects, call, sweep=lambda: None,
             folder=plane.settings.folder,
         )  # fmt: skip
         under_test = PlaneUnderTest(folder, plane, objects, kept)

@@ -16,7 +16,7 @@ from arco_flow.adapters.memory.clock import VirtualClock
 from arco_flow.adapters.memory.tasks import MemoryTasks
 from arco_flow.adapters.threaded import ThreadedObjects
 from arco_flow.domain.ids import Scope
-from arco_flow.engine.context import Engine, Settings
+from arco_flow.engine.context import Engine
 from arco_flow.ports.objects import Objects
 from arco_flow.ports.store import Store
 from arco_flow.simulation.checks import callbacks, ledgers, outputs, requests, runs
@@ -51,8 +51,8 @@ SWEEP_SECONDS = 1.0
 
 class Kept:
     """All that a plane keeps of a workspace. call: runs a coroutine in the loop of the store.
-    settings: what its runs are opened under. sweep: lets the plane's sweeper come now, where it
-    would come much later. folder: of a local plane's state."""
+    sweep: lets the plane's sweeper come now, where it would come much later. folder: of a local
+    plane's state."""
 
     def __init__(
         self,
@@ -60,7 +60,6 @@ class Kept:
         store: Store,
         objects: Objects,
         call: Callable[[Any], Any],
-        settings: Settings,
         sweep: Callable[[], None],
         folder: Path | None = None,
     ) -> None:
@@ -68,7 +67,6 @@ class Kept:
         self._store = store
         self._objects = objects
         self._call = call
-        self._settings = settings
         self._sweep = sweep
         self._folder = folder
 
@@ -123,7 +121,6 @@ class Kept:
             clock=clock,
             tenant_secret=b"t" * 32,
             token_secret=b"s" * 32,
-            settings=self._settings,
         )
         while True:
             versions = self._call(self._versions())

@@ -42,9 +42,8 @@ from arco_flow.adapters.gcp.emulated import (
 )
 from arco_flow.adapters.gcp.firestore_calls import FirestoreCalls
 from arco_flow.adapters.gcp.firestore_store import FirestoreStore
-from arco_flow.adapters.gcp.settings import Principal, read_settings
+from arco_flow.adapters.gcp.settings import Principal
 from arco_flow.domain.ids import Scope
-from arco_flow.engine.context import Settings
 from conformance.emulators import require_google_emulators
 from e2e.harness import PlaneUnderTest
 from e2e.kept import Kept
@@ -120,9 +119,8 @@ class RunningBundle:
     def under_test(self, folder: Path) -> Iterator[PlaneUnderTest]:
         """A workspace that nobody used, as the harness of the whole suite knows planes."""
         workspace = self.workspace()
-        settings = Settings(**read_settings(self.bundle.environment_of("api")).engine)
         with contextlib.closing(workspace.objects) as objects:
-            kept = Kept(workspace.scope, self.store, objects, self.call, settings, self.sweep)
+            kept = Kept(workspace.scope, self.store, objects, self.call, self.sweep)
             plane = PlaneUnderTest(folder, workspace, objects, kept)
             with contextlib.closing(plane.client):
                 yield plane

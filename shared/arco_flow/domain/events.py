@@ -30,13 +30,19 @@ class RunRequested(EventData, tag="RunRequested", frozen=True):
 
 
 class RunTriggered(EventData, tag="RunTriggered", frozen=True):
-    """The run key was reserved: this run exists."""
+    """The run key was reserved: this run exists.
+
+    max_in_flight, cancel_grace_ms: of the plane's settings then, which every later decision of
+    the run depends on; None in ledgers that were begun before they were written down.
+    """
 
     run_id: str
     run_key: str
     trigger: str
     code_version_id: str
     manifest_id: str
+    max_in_flight: int | None = None
+    cancel_grace_ms: int | None = None
 
 
 class PlanCreated(EventData, tag="PlanCreated", frozen=True):

@@ -6,7 +6,6 @@ concurrent requests of one key make one run and the losers read the winner's.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 
 import msgspec
@@ -14,7 +13,14 @@ import msgspec
 from arco_flow.domain.decision import Segment, encode_segment
 from arco_flow.domain.durations import MAX_DURATION_MS
 from arco_flow.domain.effects import encode_owed
-from arco_flow.domain.errors import Conflict, Contended, InvalidInput, NotFound
+from arco_flow.domain.errors import (
+    Conflict,
+    Contended,
+    InvalidInput,
+    NotFound,
+    OutcomeUnknown,
+    Unavailable,
+)
 from arco_flow.domain.events import (
     Event,
     PlanCreated,
@@ -51,7 +57,8 @@ RUN_KEYS = "run_keys"
 RACES = 4
 """How often a request tries to open its run. Who loses to another finds its run at the next try; of
 many at once all may find the documents locked, and then none has won. The store has paused before
-it says so, everybody for another while."""
+it says so, everybody for another while. A commit that nobody knows of is made again, too: if it has
+landed after all, the reservation is there."""
 
 
 class RunRequestMessage(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -84,32 +91,37 @@ async def request_run(
 
     traceparent: of the request (W3C), handed on to the workers; what is none is left out.
     Raises Conflict when the key stands for another request (it is recorded), InvalidInput,
-    TooLarge, NotFound (nothing deployed), Unavailable, Contended after RACES lost races.
+    TooLarge, NotFound (nothing deployed), Unavailable; after RACES lost races Contended, or
+    OutcomeUnknown when the run may have been made in one of them.
     """
     spec = _checked(spec)
     run_key = spec.run_key or f"manual:{engine.clock.new_id()}"
-    for _ in range(RACES - 1):
-        with contextlib.suppress(Contended):
-            return await _run_of_key(engine, scope, spec, run_key, actor, traceparent)
-    return await _run_of_key(engine, scope, spec, run_key, actor, traceparent)
-
-
-async def _run_of_key(
-    engine: Engine, scope: Scope, spec: RunSpec, run_key: str, actor: str, traceparent: str
-) -> RunAccepted:
-    """The run that the key stands for, or a new one. Raises Contended when others were first."""
-    digest = request_fingerprint(spec)
     run_id = run_id_of(engine.tenant_secret, scope, run_key)
     label_logs(scope, run=run_id)
     follow_trace(run_id, traceparent)
-    reserved = await _reservation(engine, scope, run_key)
-    if reserved is not None:
-        return await _existing(engine, scope, reserved, digest, actor)
+    lost: Contended | OutcomeUnknown | None = None
+    for _ in range(RACES):
+        reserved = await _reservation(engine, scope, run_key)
+        if reserved is not None:
+            return await _existing(engine, scope, reserved, request_fingerprint(spec), actor)
+        try:
+            return await _new_run(engine, scope, spec, run_key, actor, traceparent)
+        except (Contended, OutcomeUnknown) as error:
+            lost = lost if isinstance(lost, OutcomeUnknown) else error
+    assert lost is not None
+    raise lost
+
+
+async def _new_run(
+    engine: Engine, scope: Scope, spec: RunSpec, run_key: str, actor: str, traceparent: str
+) -> RunAccepted:
+    """A new run of the key. Raises Contended when others were first, OutcomeUnknown."""
     plan, left_out = await make_plan(engine, scope, spec)
+    run_id = run_id_of(engine.tenant_secret, scope, run_key)
     seed = await _seed(engine, spec, plan, run_key=run_key, run_id=run_id, actor=actor)
     if parse_traceparent(traceparent):
         seed = msgspec.structs.replace(seed, traceparent=traceparent)
-    run = await _open(engine, scope, seed, plan, spec, digest)
+    run = await _open(engine, scope, seed, plan, spec, request_fingerprint(spec))
     return _accepted(run, created=True, left_out=left_out)
 
 
@@ -223,28 +235,40 @@ async def _open(
         seed.run_key, seed.run_id, digest, engine.clock.new_id(), seed.created_ms
     )
     segment = Segment(run.version, seed.created_ms, ORDER_VERSION, decision.ledger)
-    await engine.store.commit(
-        Commit(
-            head=Head(
-                entity=str(entity),
-                version=run.version,
-                status=run.state,
-                state=encode_run(run),
-                owed=encode_owed(decision.effects),
-                owed_since_ms=seed.created_ms if decision.effects else 0,
-                labels={"run_key": run.run_key, "plan": run.plan_id},
-                timer_ms=run.timer_ms,
-            ),
-            expected_version=0,
-            segment=encode_segment(segment),
-            documents={
-                (RUN_KEYS, _reservation_key(scope, seed.run_key)): msgspec.json.encode(reservation)
-            },
-        )
+    commit = Commit(
+        head=Head(
+            entity=str(entity),
+            version=run.version,
+            status=run.state,
+            state=encode_run(run),
+            owed=encode_owed(decision.effects),
+            owed_since_ms=seed.created_ms if decision.effects else 0,
+            labels={"run_key": run.run_key, "plan": run.plan_id},
+            timer_ms=run.timer_ms,
+        ),
+        expected_version=0,
+        segment=encode_segment(segment),
+        documents={
+            (RUN_KEYS, _reservation_key(scope, seed.run_key)): msgspec.json.encode(reservation)
+        },
     )
+    try:
+        await engine.store.commit(commit)
+    except OutcomeUnknown:
+        if not await _is_kept(engine, scope, reservation):
+            raise
     engine.memory.runs.put(str(entity), run)
     await submit_effects(engine, entity, decision.effects, record_all)
     return run
+
+
+async def _is_kept(engine: Engine, scope: Scope, reservation: Reservation) -> bool:
+    """Whether the commit of this very reservation is seen to have landed."""
+    try:
+        there = await _reservation(engine, scope, reservation.run_key)
+    except Unavailable:
+        return False
+    return there is not None and there.writer == reservation.writer
 
 
 async def ingest_run_request(engine: Engine, body: bytes) -> RunAccepted:
@@ -288,7 +312,13 @@ def _opening_events(
     triggered = event(
         "triggered",
         RunTriggered(
-            seed.run_id, seed.run_key, seed.trigger, seed.code_version_id, seed.manifest_id
+            seed.run_id,
+            seed.run_key,
+            seed.trigger,
+            seed.code_version_id,
+            seed.manifest_id,
+            seed.max_in_flight,
+            seed.cancel_grace_ms,
         ),
         request.id,
     )

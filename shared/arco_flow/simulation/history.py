@@ -14,7 +14,7 @@ from arco_flow.domain.ids import Entity, Scope
 from arco_flow.domain.plan import PlanIndex
 from arco_flow.domain.run import Run, decode_run
 from arco_flow.domain.run_decide import decide_run, new_run, open_run
-from arco_flow.engine.context import Engine, Settings
+from arco_flow.engine.context import Engine
 from arco_flow.engine.objects import load_plan
 from arco_flow.engine.views import RunSpec
 from arco_flow.ports.objects import Objects
@@ -48,7 +48,6 @@ class History:
     plans: dict[str, PlanIndex]
     answers: list[Answer]
     sent: list[Sent]
-    settings: Settings
     commits: dict[tuple[str, int], int]
     replays: dict[str, list[Step]] = field(default_factory=dict)
 
@@ -94,7 +93,6 @@ def read_history(world: World, commits: dict[tuple[str, int], int]) -> History:
         inboxes=_inboxes(engine, names, peek),
         answers=world.answers,
         sent=world.sent,
-        settings=world.shape.settings,
         commits=commits,
     )
     return replay_runs(history)
@@ -128,7 +126,6 @@ def read_stored(
         plans=_read_plans(engine, heads, peek),
         answers=[],
         sent=[],
-        settings=engine.settings,
         commits={},
     )
 
@@ -198,8 +195,8 @@ def _reopened(
         fingerprint=planned.plan_id,
         created_ms=segment.now_ms,
         deadline_ms=segment.now_ms + spec.timeout_ms if spec.timeout_ms else 0,
-        max_in_flight=history.settings.max_in_flight,
-        cancel_grace_ms=history.settings.cancel_grace_ms,
+        max_in_flight=triggered.max_in_flight,
+        cancel_grace_ms=triggered.cancel_grace_ms,
         traceparent=inbound[0].traceparent,
     )
     return open_run(seed, history.plan(entity), *inbound)
