@@ -23,7 +23,7 @@ from arco_flow.adapters.gcp.oidc import OidcVerifier
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.gcp.secrets import read_secrets
 from arco_flow.adapters.gcp.settings import FunctionSettings, read_settings
-from arco_flow.domain.errors import InvalidInput
+from arco_flow.domain.errors import ArcoError, InvalidInput, Rejected
 from arco_flow.http.asgi import body_reader, head_of
 from arco_flow.http.deliveries import Caller, DeadLetter, DeliveryEndpoint
 from arco_flow.http.messages import ReadBody, Request, Response
@@ -86,10 +86,19 @@ class CloudPlane:
         return cls(settings)
 
     async def engine(self) -> Engine:
-        """The engine; made at the first call, in the loop that will use it."""
+        """The engine; made at the first call, in the loop that will use it.
+
+        Raises ArcoError when the deployment is wrong, Unavailable when a secret can not be read.
+        """
         async with self._building:
             if self._engine is None:
-                self._engine = build_engine(self.settings, self.counts)
+                try:
+                    self._engine = build_engine(self.settings, self.counts)
+                except Rejected as error:
+                    # Our fault: a delivery that is told so comes again, and a caller of the API
+                    # has done nothing wrong.
+                    told = f"this function is deployed wrongly: {error.message}"
+                    raise ArcoError(told, fix=error.fix) from error
             return self._engine
 
     def callers(self) -> Caller:

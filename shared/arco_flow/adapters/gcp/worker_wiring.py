@@ -19,6 +19,7 @@ from arco_flow.domain.errors import InvalidInput, Unavailable
 from arco_flow.domain.ids import Scope
 from arco_flow.http.deliveries import DeliveryEndpoint
 from arco_flow.ports.log_context import follow_trace, label_logs
+from arco_flow.worker.dispatch import check_callback_base
 from arco_flow.worker.pool import WorkerPool, report_unstarted
 from arco_flow.worker.process import WorkerSpec
 
@@ -49,10 +50,11 @@ class _Code(NamedTuple):
 
 
 class _Workers:
-    """Warm pools by code location."""
+    """Warm pools by code location. Raises InvalidInput when it is not told where to report."""
 
     def __init__(self, plane: CloudPlane) -> None:
         self._plane = plane
+        self._callback_base_url = plane.settings.url_of("worker_callback")
         self._pools: dict[_Code, WorkerPool] = {}
         self._starting = asyncio.Lock()
         self._closing: asyncio.Future[None] | None = None
@@ -61,10 +63,7 @@ class _Workers:
         """Run one attempt. Raises InvalidInput for what is no envelope of this plane, Unavailable
         when it must come again."""
         envelope = parse_envelope(body)
-        expected = self._plane.settings.url_of("worker_callback")
-        if envelope.callback_base_url != expected:
-            # The attempt's token goes where the envelope says, and nowhere but to this plane.
-            raise InvalidInput(f"the envelope reports to {envelope.callback_base_url}")
+        check_callback_base(envelope, self._callback_base_url)
         scope = Scope(envelope.tenant_id, envelope.workspace_id)
         label_logs(scope, run=envelope.run_id, task=envelope.task_key)
         follow_trace(envelope.run_id, envelope.traceparent)
@@ -111,7 +110,7 @@ class _Workers:
                         root=location.root,
                         objects=f"gs://{self._plane.settings.bucket}",
                         scope=f"{scope.tenant}/{scope.workspace}",
-                        callback_base_url=self._plane.settings.url_of("worker_callback"),
+                        callback_base_url=self._callback_base_url,
                     ),
                     size=self._plane.settings.workers,
                 )
