@@ -12,7 +12,6 @@ from arco_flow.domain.errors import (
     Conflict,
     InvalidInput,
     NotFound,
-    OutcomeUnknown,
     TooLarge,
     Unavailable,
 )
@@ -138,12 +137,11 @@ async def test_concurrent_requests_of_one_key_make_one_run(seed) -> None:
     check(world.history())
 
 
-@pytest.mark.parametrize("error", [OutcomeUnknown("lost"), SimulatedCrash()])
-async def test_a_request_whose_answer_was_lost_is_answered_when_it_is_repeated(error) -> None:
+async def test_a_request_whose_process_ended_is_answered_when_it_is_repeated() -> None:
     faults = ScriptedFaults()
     world = await deployed(faults=faults)
-    faults.fail_after("store.commit", error)
-    with pytest.raises(type(error)):
+    faults.fail_after("store.commit", SimulatedCrash())
+    with pytest.raises(SimulatedCrash):
         await world.request(run_key="daily")
     again = await world.request(run_key="daily")
     assert not again.created
