@@ -12,7 +12,8 @@ from arco_flow.domain.deployment import Deployment
 from arco_flow.domain.errors import InvalidInput, NotFound, OutcomeUnknown, Unavailable
 from arco_flow.domain.ids import deployment_entity, manifest_path
 from arco_flow.domain.manifest import DepSpec, Manifest, TimeoutsSpec, manifest_bytes
-from arco_flow.engine.deploy import current_deployment, deploy
+from arco_flow.engine.deploy import deploy
+from arco_flow.engine.deployed import current_deployment
 from arco_flow.simulation.shapes import CHAIN, KEYS, manifest_of
 from arco_flow.simulation.workers import good, survive
 from engine.world import RETRY, RIVAL, SCOPE, Turns, World, check

@@ -14,8 +14,7 @@ from arco_flow.domain.manifest import AssetSpec, Manifest
 from arco_flow.domain.partition_base import PartitionContext, PartitionsDefinition
 from arco_flow.domain.planner import definitions_of, select_assets
 from arco_flow.engine.context import Engine
-from arco_flow.engine.deploy import load_deployment
-from arco_flow.engine.objects import load_manifest
+from arco_flow.engine.deployed import deployed_manifest
 from arco_flow.engine.planning import partition_context
 from arco_flow.engine.present import stamp
 from arco_flow.engine.views import AssetPage, AssetView, PartitionPage, PartitionView
@@ -84,8 +83,7 @@ class _Declared:
 
 
 async def _declared(engine: Engine, scope: Scope) -> _Declared:
-    deployment = await load_deployment(engine, scope)
-    manifest = await load_manifest(engine, scope, deployment.manifest_id)
+    manifest = await deployed_manifest(engine, scope)
     ctx = await partition_context(engine, scope, manifest)
     return _Declared(manifest, manifest.by_key(), manifest.graph(), definitions_of(manifest), ctx)
 

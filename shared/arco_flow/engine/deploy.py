@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from arco_flow.domain.asset import decode_materialization
-from arco_flow.domain.deployment import (
-    Deployment,
-    ManifestDiff,
-    decode_deployment,
-    diff_manifests,
-    makes_stale,
-)
-from arco_flow.domain.errors import NotFound
+from arco_flow.domain.deployment import Deployment, ManifestDiff, diff_manifests, makes_stale
 from arco_flow.domain.events import Event, ManifestDeployed
 from arco_flow.domain.ids import Scope, asset_entity, deployment_entity, manifest_path
 from arco_flow.domain.manifest import Manifest, manifest_bytes, manifest_id_of, parse_manifest
 from arco_flow.engine.context import Engine
+from arco_flow.engine.deployed import last_deployment, load_deployment
 from arco_flow.engine.mailbox import fold_all, record
 from arco_flow.engine.objects import load_manifest, put_immutable
 from arco_flow.engine.present import stamp
-from arco_flow.engine.views import DeploymentView, DeployOutcome
+from arco_flow.engine.views import DeployOutcome
 
 
 async def deploy(
@@ -39,7 +33,7 @@ async def deploy(
     """
     manifest = parse_manifest(raw_manifest)
     manifest_id = manifest_id_of(manifest)
-    before = await _current(engine, scope)
+    before = await last_deployment(engine, scope)
     old = await load_manifest(engine, scope, before.manifest_id) if before.number else None
     diff = diff_manifests(old, manifest)
     stale = await _stale_partitions(engine, scope, manifest, diff)
@@ -67,38 +61,6 @@ async def deploy(
         stale_partitions=stale,
         create_time=stamp(now.deployed_ms),
     )
-
-
-async def current_deployment(engine: Engine, scope: Scope) -> DeploymentView:
-    """The current deployment. Raises NotFound before the first."""
-    deployment = await load_deployment(engine, scope)
-    manifest = await load_manifest(engine, scope, deployment.manifest_id)
-    return DeploymentView(
-        manifest_id=deployment.manifest_id,
-        code_version_id=deployment.code_version_id,
-        deployment=deployment.number,
-        asset_count=deployment.asset_count,
-        module=manifest.module,
-        location=deployment.location,
-        create_time=stamp(deployment.deployed_ms),
-    )
-
-
-async def load_deployment(engine: Engine, scope: Scope) -> Deployment:
-    """The current deployment's record. Raises NotFound before the first."""
-    deployment = await _current(engine, scope)
-    if not deployment.number:
-        raise NotFound(
-            f"nothing is deployed in workspace '{scope.workspace}'",
-            fix="arco-flow deploy TARGET",
-            reason="NOTHING_DEPLOYED",
-        )
-    return deployment
-
-
-async def _current(engine: Engine, scope: Scope) -> Deployment:
-    head = await engine.store.load(str(deployment_entity(scope)))
-    return decode_deployment(head.state) if head else Deployment()
 
 
 async def _make_current(

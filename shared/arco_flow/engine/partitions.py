@@ -13,9 +13,8 @@ from arco_flow.domain.manifest import Manifest
 from arco_flow.domain.multi_partitions import check_part
 from arco_flow.domain.name_partitions import check_name
 from arco_flow.engine.context import Engine
-from arco_flow.engine.deploy import load_deployment
+from arco_flow.engine.deployed import deployed_manifest
 from arco_flow.engine.mailbox import fold_all, record
-from arco_flow.engine.objects import load_manifest
 
 MAX_CHANGES = 1000
 """Keys of one change; each is one document of a commit."""
@@ -35,8 +34,7 @@ async def change_dynamic(
     Raises InvalidInput for a definition that the deployed code does not have, for bad keys, which
     of a dimension are also those that hold what joins keys, and for more than MAX_CHANGES of them.
     """
-    deployment = await load_deployment(engine, scope)
-    manifest = await load_manifest(engine, scope, deployment.manifest_id)
+    manifest = await deployed_manifest(engine, scope)
     known = dynamic_names(manifest)
     if definition not in known:
         raise InvalidInput(

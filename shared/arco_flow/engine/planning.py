@@ -18,7 +18,7 @@ from arco_flow.domain.planner import (
 )
 from arco_flow.domain.targets import PartitionRequest
 from arco_flow.engine.context import Engine
-from arco_flow.engine.deploy import load_deployment
+from arco_flow.engine.deployed import load_deployment
 from arco_flow.engine.objects import load_manifest
 from arco_flow.engine.partitions import dynamic_keys, dynamic_names
 from arco_flow.engine.views import RunSpec

@@ -6,8 +6,7 @@ import msgspec
 
 from arco_flow.domain.errors import NotFound, did_you_mean
 from arco_flow.engine import catalog, partitions
-from arco_flow.engine.deploy import load_deployment
-from arco_flow.engine.objects import load_manifest
+from arco_flow.engine.deployed import deployed_manifest
 from arco_flow.engine.views import AssetPage, AssetView, PartitionPage
 from arco_flow.http.arguments import page_size
 from arco_flow.http.bodies import decode_body
@@ -57,9 +56,7 @@ async def list_partitions(call: Call) -> PartitionPage:
 async def get_dynamic_partitions(call: Call) -> DynamicPartitions:
     """The keys of a dynamic partitions definition."""
     name = call.params["definition"]
-    deployment = await load_deployment(call.engine, call.scope)
-    manifest = await load_manifest(call.engine, call.scope, deployment.manifest_id)
-    known = partitions.dynamic_names(manifest)
+    known = partitions.dynamic_names(await deployed_manifest(call.engine, call.scope))
     if name not in known:
         raise NotFound(f"no dynamic partitions '{name}'{did_you_mean(name, known)}")
     return DynamicPartitions(name, await partitions.dynamic_keys(call.engine, call.scope, name))

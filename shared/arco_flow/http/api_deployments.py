@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from arco_flow.engine.deploy import current_deployment, deploy
+from arco_flow.engine.deploy import deploy
+from arco_flow.engine.deployed import current_deployment
 from arco_flow.engine.views import DeploymentView, DeployOutcome
 from arco_flow.http.arguments import flag
 from arco_flow.http.bodies import refuse_repeated_names

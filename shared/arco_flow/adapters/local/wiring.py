@@ -31,7 +31,7 @@ from arco_flow.domain.envelope import parse_envelope
 from arco_flow.domain.errors import ArcoError, InvalidInput, NotFound, Unavailable
 from arco_flow.domain.ids import Scope
 from arco_flow.engine.context import Engine, Settings
-from arco_flow.engine.deploy import load_deployment
+from arco_flow.engine.deployed import load_deployment
 from arco_flow.engine.dispatch import dispatch_task
 from arco_flow.engine.recover_runs import recover_runs
 from arco_flow.engine.sweeper import sweep
