@@ -1,7 +1,8 @@
 """Serves one function with functions-framework: `ARCO_FLOW_FUNCTION=dispatch python serve.py`.
 
 On Cloud Run this is the container's command. SIGTERM stops accepting, and gives what is in flight
-its time; what the platform cuts all the same is delivered again.
+its time; what the platform cuts all the same is delivered again, and a worker says of the attempt
+that it had begun that it failed.
 """
 
 import gc
@@ -11,8 +12,8 @@ import signal
 import sys
 
 FOLDER = pathlib.Path(__file__).parent
-GRACE_SECONDS = 8
-"""Cloud Run sends SIGKILL ten seconds after SIGTERM."""
+GRACE_SECONDS = 7
+"""Cloud Run sends SIGKILL ten seconds after SIGTERM; to hand an attempt back takes up to two."""
 
 
 def main() -> None:

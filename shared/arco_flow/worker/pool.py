@@ -25,6 +25,7 @@ _LONGEST_RESTART_PAUSE_SECONDS = 30.0
 _EXIT_SECONDS = 10.0
 _REPORT_SECONDS = 60.0
 _CLOSING_REPORT_SECONDS = 2.0
+_CUT = "the instance that ran it was ended before it was over"
 
 T = TypeVar("T")
 
@@ -139,6 +140,22 @@ class WorkerPool:
         """End what `close` waits for by force: its grace is over now."""
         for worker in self._workers:
             worker.kill()
+
+    def cut(self, envelope: DispatchEnvelope) -> None:
+        """End all processes now, because this one must end, and report an attempt that was begun
+        as failed by INFRASTRUCTURE: nobody else knows before its heartbeats fall silent.
+
+        Blocks while it reports: an event loop that is ending awaits nothing any more.
+        """
+        self._closing.set()
+        running = [w for w in self._workers if w.attempt_id == envelope.attempt_id and w.is_ready]
+        begun = [worker for worker in running if not worker.stopped_because]
+        for worker in self._workers:
+            worker.stopped_because = worker.stopped_because or _CUT
+            worker.kill()
+        for worker in begun:
+            report = _death_report(envelope, worker.worker_id, _CUT, "")
+            _send(envelope, report, _CLOSING_REPORT_SECONDS)
 
     async def _end(self, worker: WorkerProcess, grace_seconds: float) -> None:
         if not worker.attempt_id:

@@ -73,7 +73,12 @@ class _Workers:
             await report_unstarted(envelope, self._plane.settings.function, problem)
             return
         pool = await self._pool_of(_Code(location, scope))
-        status = await pool.dispatch(msgspec.json.encode(envelope))
+        try:
+            status = await pool.dispatch(msgspec.json.encode(envelope))
+        except asyncio.CancelledError:
+            # The instance ends, and its grace is over.
+            pool.cut(envelope)
+            raise
         if status == 400:
             raise InvalidInput(f"the worker refused the envelope of {envelope.task_key}")
         if status >= 500:
