@@ -33,9 +33,14 @@ _RESERVED = frozenset("|[],")
 """Not allowed in keys of a dimension: `|` joins them, the rest is syntax of lists of keys."""
 
 
+def is_part(key: str) -> bool:
+    """Whether a key can be the key of a dimension."""
+    return not _RESERVED & set(key)
+
+
 def check_part(key: str, dimension: str) -> str:
     """`key` when it can be the key of a dimension. Raises InvalidInput that names both."""
-    if _RESERVED & set(key):
+    if not is_part(key):
         raise InvalidInput(
             f"key '{key}' of dimension '{dimension}' holds one of | [ ] ,",
             fix="these join and list keys: use other characters",
@@ -49,7 +54,8 @@ class MultiPartitions:
     """The product of one or more named dimensions, each of any kind but multi itself.
 
     Raises DefinitionError for no dimension, a name that is not `[a-z][a-z0-9_]*`, and fixed keys
-    that hold one of `| [ ] ,`; keys that are registered are looked at when they are.
+    that hold one of `| [ ] ,`; keys that are registered are looked at when they are, and those
+    that are there when the definition becomes a dimension, when it is deployed.
     """
 
     kind: ClassVar[str] = "multi"

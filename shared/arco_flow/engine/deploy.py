@@ -13,6 +13,7 @@ from arco_flow.engine.context import Engine
 from arco_flow.engine.deployed import last_deployment, load_deployment
 from arco_flow.engine.mailbox import fold_all, record
 from arco_flow.engine.objects import load_manifest, put_immutable
+from arco_flow.engine.partitions import check_dimensions
 from arco_flow.engine.present import stamp
 from arco_flow.engine.views import DeployOutcome
 
@@ -29,7 +30,8 @@ async def deploy(
     """Make a manifest the workspace's current one, unless `dry_run`.
 
     location: where this plane's own workers import the code from; not part of the manifest.
-    Everything is validated before anything is stored. Raises InvalidInput, TooLarge.
+    Everything is validated before anything is stored. Raises InvalidInput, TooLarge; what its own
+    validation can not find are registered keys that could not be named any more.
     """
     manifest = parse_manifest(raw_manifest)
     manifest_id = manifest_id_of(manifest)
@@ -37,6 +39,8 @@ async def deploy(
     old = await load_manifest(engine, scope, before.manifest_id) if before.number else None
     diff = diff_manifests(old, manifest)
     stale = await _stale_partitions(engine, scope, manifest, diff)
+    if before.manifest_id != manifest_id:
+        await check_dimensions(engine, scope, manifest)
     unchanged = before.manifest_id == manifest_id and before.location == dict(location)
     now = before
     if not dry_run and not unchanged:

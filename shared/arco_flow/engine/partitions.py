@@ -1,7 +1,8 @@
-"""Dynamic partitions: change and list the keys of a definition."""
+"""Dynamic partitions: change, list and check the keys of a definition."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from arco_flow.domain.errors import InvalidInput, did_you_mean
 from arco_flow.domain.events import DynamicPartitionsChanged, Event
 from arco_flow.domain.ids import Scope, dynamic_entity
 from arco_flow.domain.manifest import Manifest
-from arco_flow.domain.multi_partitions import check_part
+from arco_flow.domain.multi_partitions import check_part, is_part
 from arco_flow.domain.name_partitions import check_name
 from arco_flow.engine.context import Engine
 from arco_flow.engine.deployed import deployed_manifest
@@ -18,6 +19,8 @@ from arco_flow.engine.mailbox import fold_all, record
 
 MAX_CHANGES = 1000
 """Keys of one change; each is one document of a commit."""
+SHOWN_KEYS = 5
+"""Of those that stand in the way of a deployment; the rest are counted."""
 
 
 async def change_dynamic(
@@ -31,12 +34,13 @@ async def change_dynamic(
 ) -> list[str]:
     """Add and delete keys of a dynamic definition; answers all keys, in insertion order.
 
-    Raises InvalidInput for a definition that the deployed code does not have, for bad keys, which
-    of a dimension are also those that hold what joins keys, and for more than MAX_CHANGES of them.
+    Raises InvalidInput for a definition that the deployed code does not have, unless keys that it
+    left behind are deleted; for bad keys, which of a dimension are also those that hold what joins
+    keys; and for more than MAX_CHANGES of them.
     """
     manifest = await deployed_manifest(engine, scope)
     known = dynamic_names(manifest)
-    if definition not in known:
+    if definition not in known and (added or not await dynamic_keys(engine, scope, definition)):
         raise InvalidInput(
             f"no dynamic partitions '{definition}' in the deployed code"
             f"{did_you_mean(definition, known)}",
@@ -68,13 +72,43 @@ async def dynamic_keys(engine: Engine, scope: Scope, definition: str) -> list[st
     return [key.name for key in sorted(found, key=lambda key: key.place)]
 
 
+async def check_dimensions(engine: Engine, scope: Scope, manifest: Manifest) -> None:
+    """Look at the keys that what becomes a dimension has already.
+
+    Raises InvalidInput, with how to delete them, when some could be named by no request.
+    """
+    for name in sorted(_names_of_dimensions(manifest)):
+        bad = [key for key in await dynamic_keys(engine, scope, name) if not is_part(key)]
+        if bad:
+            raise _unnameable(manifest, name, bad)
+
+
+def _unnameable(manifest: Manifest, name: str, bad: Sequence[str]) -> InvalidInput:
+    shown, count = bad[:SHOWN_KEYS], len(bad)
+    listed = ", ".join(map(repr, shown))
+    more = f" and {count - len(shown)} more" if count > len(shown) else ""
+    asset = next(a.key for a in manifest.assets if name in _dimensions_of(a.partitions))
+    return InvalidInput(
+        f"keys {listed}{more} of dynamic partitions '{name}' hold one of | [ ] , which join and"
+        " list the keys of dimensions: no request could name them",
+        where=f"partitions of asset '{asset}'",
+        fix=f"delete them first: arco-flow partitions delete {shlex.join([name, *shown])}",
+        reason="BAD_PARTITION_KEY",
+        details={"definition": name, "keys": list(shown), "count": count, "asset": asset},
+    )
+
+
 def dynamic_names(manifest: Manifest) -> list[str]:
     """Names of the dynamic definitions that a manifest uses, also as dimensions."""
     return sorted(_names(_declared(manifest)) | _names_of_dimensions(manifest))
 
 
 def _names_of_dimensions(manifest: Manifest) -> set[str]:
-    return _names(part for wire in _declared(manifest) for part in wire.get("dims", {}).values())
+    return {name for wire in _declared(manifest) for name in _dimensions_of(wire)}
+
+
+def _dimensions_of(wire: Mapping[str, Any] | None) -> set[str]:
+    return _names((wire or {}).get("dims", {}).values())
 
 
 def _declared(manifest: Manifest) -> list[dict[str, Any]]:
