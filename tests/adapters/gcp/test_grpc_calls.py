@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 
 import grpc
 import pytest
@@ -24,7 +27,9 @@ from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpc
 from google.pubsub_v1 import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
+from arco_flow.adapters.gcp.access_tokens import AccessTokens
 from arco_flow.adapters.gcp.cloud_tasks import CloudTasks, Target
+from arco_flow.adapters.gcp.failures import patiently
 from arco_flow.adapters.gcp.firestore_calls import FirestoreCalls
 from arco_flow.adapters.gcp.firestore_queries import in_range
 from arco_flow.adapters.gcp.grpc_calls import GrpcCalls, Method, NoCredentials
@@ -39,6 +44,8 @@ DATABASE = f"projects/{PROJECT}/databases/(default)"
 QUEUE = f"projects/{PROJECT}/locations/here/queues/wakes"
 ROUTE = "x-goog-request-params"
 ONCE = {"retry": None, "timeout": 20}
+EMPTY = "google.protobuf.Empty"
+ANY = Method("/any.Service/Thing", EMPTY, EMPTY)
 
 
 class Recorder(grpc.GenericRpcHandler):
@@ -68,11 +75,21 @@ class Server:
 
     def __init__(self, credentials=None):
         self.recorder = Recorder()
-        self._server = grpc.server(ThreadPoolExecutor(2), handlers=[self.recorder])
+        self._server = self._made()
         if credentials is None:
             self.port = self._server.add_insecure_port("127.0.0.1:0")
         else:
             self.port = self._server.add_secure_port("localhost:0", credentials)
+        self._server.start()
+
+    def _made(self):
+        sizes = [("grpc.max_receive_message_length", -1)]
+        return grpc.server(ThreadPoolExecutor(2), handlers=[self.recorder], options=sizes)
+
+    def restart(self):
+        self.close()
+        self._server = self._made()
+        assert self._server.add_insecure_port(f"127.0.0.1:{self.port}") == self.port
         self._server.start()
 
     def close(self):
@@ -264,3 +281,88 @@ def test_without_a_token_no_call_is_made_and_it_is_told_so(monkeypatch):
         await bus.close()
 
     asyncio.run(main())
+
+
+def test_calls_that_wait_for_one_token_share_the_failure_to_get_it(monkeypatch):
+    """A metadata server that hangs is asked once, and not by one call after the other."""
+    asked = threading.Semaphore(0)
+    answer = threading.Event()
+
+    def get(_tokens):
+        asked.release()
+        assert answer.wait(20)
+        raise Unavailable("the metadata server hangs")
+
+    monkeypatch.setattr(AccessTokens, "get", get)
+
+    async def main():
+        calls = GrpcCalls("localhost:1")
+        request = (ANY, message_class(EMPTY)(), {}, 20)
+        waiting = [asyncio.ensure_future(calls.unary(*request)) for _ in range(5)]
+        await asyncio.to_thread(asked.acquire)
+        waiting.pop().cancel()
+        answer.set()
+        for failed in await asyncio.gather(*waiting, return_exceptions=True):
+            assert isinstance(failed, NoCredentials)
+        assert not asked.acquire(blocking=False), "once for all"
+        with pytest.raises(NoCredentials):
+            await calls.unary(*request)
+        assert asked.acquire(blocking=False), "and again by who comes later"
+        await calls.close()
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_could_not_be_made_is_tried_again_while_a_call_is_repeated():
+    """gRPC's own pause of a second would outlast the patience of every caller."""
+    tries = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up():
+            for _ in range(3):
+                listener.accept()[0].close()
+                tries.append(time.monotonic())
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+
+        async def main():
+            calls = GrpcCalls("", emulator=f"127.0.0.1:{listener.getsockname()[1]}")
+            while thread.is_alive():
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await calls.unary(ANY, message_class(EMPTY)(), {}, 20)
+            await calls.close()
+
+        asyncio.run(main())
+        thread.join()
+    pauses = [later - sooner for sooner, later in pairwise(tries)]
+    assert max(pauses) < 0.75, "at least 0.8 s by default"
+
+
+def test_a_server_that_went_away_is_found_again(server):
+    async def main():
+        calls = GrpcCalls("", emulator=f"127.0.0.1:{server.port}")
+        await calls.unary(ANY, message_class(EMPTY)(), {}, 20)
+        server.restart()
+        pace = Pace(attempts=9)
+
+        async def call(_maybe):
+            return await calls.unary(ANY, message_class(EMPTY)(), {}, 20)
+
+        await patiently(pace, "a call", call)
+        await calls.close()
+
+    asyncio.run(main())
+
+
+def test_a_message_of_ten_mebibytes_is_sent(server):
+    async def main():
+        calls = GrpcCalls("", emulator=f"127.0.0.1:{server.port}")
+        kind = "google.pubsub.v1.PublishRequest"
+        request = message_class(kind)()
+        request.messages.add().data = bytes(10 * 1024 * 1024)
+        await calls.unary(Method("/any/Large", kind, EMPTY), request, {}, 20)
+        await calls.close()
+
+    asyncio.run(main())
+    assert "Large" in server.recorder.calls

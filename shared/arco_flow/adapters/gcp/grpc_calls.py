@@ -27,10 +27,16 @@ from arco_flow.domain.errors import Unavailable
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 KEEPALIVE_MS: Final = 30_000
 """Of a connection with calls in flight: one that has died unheard is noticed after that."""
+FIRST_RECONNECT_MS: Final = 100
+LONGEST_RECONNECT_MS: Final = 2_000
+"""Between two tries to connect, during which every call fails at once. gRPC's own, of a second and
+of two minutes, are longer than a call is repeated for, and than the service was away."""
 _OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.initial_reconnect_backoff_ms", FIRST_RECONNECT_MS),
+    ("grpc.max_reconnect_backoff_ms", LONGEST_RECONNECT_MS),
     ("grpc.primary_user_agent", "arco-flow"),
 )
 _CLIENT: Final = (
@@ -69,7 +75,7 @@ class GrpcCalls:
     ) -> None:
         self._headers = (_CLIENT, *(headers or {}).items())
         self._tokens = None if emulator else AccessTokens(SCOPE)
-        self._renewing = asyncio.Lock()
+        self._renewal: asyncio.Task[str] | None = None
         self._calls: dict[str, Any] = {}
         if emulator:
             self._channel = grpc.aio.insecure_channel(
@@ -121,9 +127,11 @@ class GrpcCalls:
         return (*found, ("x-goog-user-project", project)) if project else found
 
     async def _renewed(self, tokens: AccessTokens) -> str:
-        """A new token, asked for by one call while the others wait."""
-        async with self._renewing:
-            try:
-                return tokens.known() or await asyncio.to_thread(tokens.get)
-            except Unavailable as error:
-                raise NoCredentials(error.message) from error
+        """A new token, or the failure to get one: asked for by one call, for all that wait."""
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(asyncio.to_thread(tokens.get))
+        try:
+            # Shielded: a call that is given up must not fail the others.
+            return await asyncio.shield(self._renewal)
+        except Unavailable as error:
+            raise NoCredentials(error.message) from error
