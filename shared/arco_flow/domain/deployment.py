@@ -14,11 +14,13 @@ import msgspec
 from arco_flow.domain.decision import APPLIED, IGNORED, Decision, Entry
 from arco_flow.domain.events import Event, ManifestDeployed, event_type
 from arco_flow.domain.manifest import AssetSpec, Manifest
+from arco_flow.domain.recent import remembered
 from arco_flow.domain.stored_forms import read_stored
 
 
 class Deployment(msgspec.Struct, frozen=True, rename="camel"):
-    """The packed head state. number 0 = nothing was deployed yet."""
+    """The packed head state. number 0 = nothing was deployed yet. recent: ids of the events that
+    were applied last; a row holds none."""
 
     number: int = 0
     manifest_id: str = ""
@@ -28,6 +30,7 @@ class Deployment(msgspec.Struct, frozen=True, rename="camel"):
     deployed_ms: int = 0
     actor: str = ""
     version: int = 0
+    recent: tuple[str, ...] = ()
 
 
 _decoder = msgspec.msgpack.Decoder(Deployment)
@@ -41,7 +44,8 @@ def decode_deployment(packed: bytes) -> Deployment:
 def decide_deployment(
     current: Deployment, events: Sequence[Event], now_ms: int
 ) -> Decision[Deployment]:
-    """Make the latest deployed manifest current."""
+    """Make the latest deployed manifest current. An event that comes again changes nothing: it may
+    be older than what is current."""
     entries: list[Entry] = []
     rows: dict[str, bytes | None] = {}
     state = current
@@ -50,6 +54,10 @@ def decide_deployment(
         if not isinstance(data, ManifestDeployed):
             entries.append(Entry(event, IGNORED, f"unknown event type {event_type(data)}"))
             continue
+        if event.id in state.recent:
+            entries.append(Entry(event, IGNORED, "duplicate"))
+            continue
+        recent = remembered(state.recent, (event.id,))
         state = Deployment(
             number=state.number + 1,
             manifest_id=data.manifest_id,
@@ -61,6 +69,7 @@ def decide_deployment(
             version=current.version + 1,
         )
         rows[f"{state.number:08d}"] = msgspec.json.encode(state)
+        state = msgspec.structs.replace(state, recent=recent)
         entries.append(Entry(event, APPLIED))
     return Decision(state, tuple(entries), (), rows)
 

@@ -10,6 +10,7 @@ import msgspec
 from arco_flow.domain.decision import APPLIED, IGNORED, Decision, Entry
 from arco_flow.domain.events import DynamicPartitionsChanged, Event, event_type
 from arco_flow.domain.ids import document_id
+from arco_flow.domain.recent import remembered
 from arco_flow.domain.stored_forms import read_stored
 
 
@@ -22,11 +23,12 @@ class DynamicKey(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DynamicCounters(msgspec.Struct, frozen=True, array_like=True):
-    """The packed head state."""
+    """The packed head state. recent: ids of the events that were applied last."""
 
     version: int = 0
     next_place: int = 0
     count: int = 0
+    recent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +64,23 @@ def rows_needed(events: Sequence[Event]) -> tuple[str, ...]:
 
 def decide_dynamic(state: DynamicSet, events: Sequence[Event], now_ms: int) -> Decision[DynamicSet]:
     """Add and delete keys. Adding an existing key and deleting a missing one change nothing;
-    a key that is in both lists of one event ends up deleted."""
+    a key that is in both lists of one event ends up deleted. An event that comes again changes
+    nothing: its keys may have been deleted since."""
     entries: list[Entry] = []
     rows: dict[str, bytes | None] = {}
     known = dict(state.rows)
     next_place, count = state.counters.next_place, state.counters.count
+    recent = state.counters.recent
     for event in events:
         data = event.data
         if not isinstance(data, DynamicPartitionsChanged):
             entries.append(Entry(event, IGNORED, f"unknown event type {event_type(data)}"))
             continue
+        if event.id in recent:
+            entries.append(Entry(event, IGNORED, "duplicate"))
+            continue
         entries.append(Entry(event, APPLIED))
+        recent = remembered(recent, (event.id,))
         for name in data.added:
             row = document_id(name)
             if row not in known:
@@ -85,5 +93,5 @@ def decide_dynamic(state: DynamicSet, events: Sequence[Event], now_ms: int) -> D
                 count -= 1
     if not entries:
         return Decision(state)
-    counters = DynamicCounters(state.counters.version + 1, next_place, count)
+    counters = DynamicCounters(state.counters.version + 1, next_place, count, recent)
     return Decision(replace(state, counters=counters, rows=known), tuple(entries), (), rows)

@@ -1,0 +1,57 @@
+"""A post that lands twice: its first try was answered by a broken connection, and arrives after
+what the second one brought was folded."""
+
+from __future__ import annotations
+
+from arco_flow.domain.decision import decode_segment
+from arco_flow.domain.deployment import decode_deployment
+from arco_flow.domain.dynamic import decode_dynamic_counters
+from arco_flow.domain.events import Event
+from arco_flow.domain.ids import Entity, deployment_entity, dynamic_entity
+from arco_flow.domain.recent import REMEMBERED, remembered
+from arco_flow.engine.mailbox import Folded, fold, post_and_wake
+from arco_flow.engine.partitions import change_dynamic, dynamic_keys
+from arco_flow.simulation.shapes import REGIONS, manifest_of
+from engine.world import SCOPE, World, check
+
+
+async def first_event(world: World, entity: Entity) -> Event:
+    segments = await world.store.segments(str(entity))
+    return decode_segment(segments[0]).entries[0].event
+
+
+async def land_again(world: World, entity: Entity, event: Event) -> None:
+    await post_and_wake(world.engine, entity, event)
+    assert await fold(world.engine, entity) is Folded.COMMITTED
+    last = decode_segment((await world.store.segments(str(entity)))[-1])
+    assert [(entry.event.id, entry.reason) for entry in last.entries] == [(event.id, "duplicate")]
+
+
+async def test_a_deployment_that_lands_again_after_a_newer_one_does_not_become_current() -> None:
+    world, entity = World(), deployment_entity(SCOPE)
+    await world.deploy(manifest_of(code="v1"))
+    newer = await world.deploy(manifest_of(code="v2"))
+    await land_again(world, entity, await first_event(world, entity))
+    head = await world.store.load(str(entity))
+    assert head is not None
+    current = decode_deployment(head.state)
+    assert (current.manifest_id, current.number) == (newer.manifest_id, 2)
+    check(world.history())
+
+
+async def test_a_change_of_keys_that_lands_again_brings_back_nothing_that_was_deleted() -> None:
+    world, entity = World(), dynamic_entity(SCOPE, "regions")
+    await world.deploy(manifest_of({"a": []}, partitions=REGIONS))
+    await change_dynamic(world.engine, SCOPE, "regions", ["north"], (), actor="user:me")
+    await change_dynamic(world.engine, SCOPE, "regions", ["east"], ["north"], actor="user:me")
+    await land_again(world, entity, await first_event(world, entity))
+    assert await dynamic_keys(world.engine, SCOPE, "regions") == ["east"]
+    head = await world.store.load(str(entity))
+    assert head is not None
+    assert decode_dynamic_counters(head.state).count == 1
+    check(world.history())
+
+
+def test_the_latest_ids_are_remembered_and_no_more() -> None:
+    known = remembered((), map(str, range(REMEMBERED)))
+    assert remembered(known, ["new"]) == (*known[1:], "new")
