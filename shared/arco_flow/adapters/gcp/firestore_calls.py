@@ -22,7 +22,7 @@ from arco_flow.adapters.gcp.grpc_calls import GrpcCalls, Method
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.adapters.gcp.server_time import ServerTime
-from arco_flow.domain.errors import TooLarge
+from arco_flow.domain.errors import TooLarge, Unavailable
 
 REQUEST_LIMIT_BYTES = 10 * 1024 * 1024 - 64 * 1024
 """Firestore takes 10 MiB; some of it are headers."""
@@ -120,7 +120,11 @@ class FirestoreCalls:
 
         async def call(_maybe: bool) -> int:
             answers = await self._stream(_AGGREGATE, request, {"parent": self.root})
-            return int(answers[0].result.aggregate_fields["count"].integer_value)
+            # Those without a result tell that it is being worked on.
+            for answer in answers:
+                if answer.HasField("result"):
+                    return int(answer.result.aggregate_fields["count"].integer_value)
+            raise Unavailable("Firestore has counted nothing")
 
         number = await patiently(self.pace, "Firestore RunAggregationQuery", call)
         self._counts.add("document_reads", max(1, -(-number // 1000)))
