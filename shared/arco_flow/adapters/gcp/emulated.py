@@ -92,7 +92,7 @@ async def running_emulated_plane(settings: EmulatedSettings) -> AsyncIterator[Em
                 running_emulators(settings.folder / "emulators", faults=settings.faults)
             )
         except JarsMissing as error:
-            raise Unavailable(str(error).partition("\n")[0], fix=str(error)) from error
+            raise Unavailable(error.what, fix=error.mend) from error
         group = stack.enter_context(lifeline.process_group())
         bundle = _bundle(settings, table, emulators, group)
         await _provision(bundle, emulators)
