@@ -1,18 +1,17 @@
-"""Bad input by the real command: wrong code and wrong arguments, told in three lines.
+"""Wrong usage and bad surroundings of the real command: no plane, a taken folder, wrong settings.
 
-Exit codes: 1 refused, 2 wrong usage, 3 no plane. Whatever was wrong, the plane keeps what it had.
+Exit codes: 1 refused, 2 wrong usage, 3 no plane.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import os
 from pathlib import Path
 
 import pytest
 
 from e2e.bad_input import command
-from e2e.harness import PlaneUnderTest, running_plane, write_module
+from e2e.harness import running_plane, write_module
 
 SHOP = """
     from arco_flow import asset
@@ -23,260 +22,31 @@ SHOP = """
 """
 
 
-class Shop:
-    """A plane on which one asset was run once, and a folder of projects beside it."""
-
-    def __init__(self, plane: PlaneUnderTest, run_id: str, folder: Path) -> None:
-        self.plane = plane
-        self.run_id = run_id
-        self.folder = folder
-
-    def refuses(self, *arguments: str, code: int = 1) -> str:
-        """What a command of this project writes to stderr, once it is seen to change nothing."""
-        surroundings = {
-            "ARCO_FLOW_URL": self.plane.plane.url,
-            "ARCO_FLOW_TOKEN": self.plane.plane.token,
-        }
-        with self.plane.kept.unchanged():
-            done = command(self.folder, *arguments, code=code, **surroundings)
-        assert done.stdout == ""
-        return done.stderr.rstrip("\n")
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    folder = tmp_path_factory.mktemp("shop")
-    projects = tmp_path_factory.mktemp("projects")
-    write_module(folder, "shop", SHOP)
-    write_module(projects, "shop", SHOP)
-    with running_plane(folder, workers=1) as plane:
-        plane.deploy(folder / "shop.py")
-        accepted = plane.request("t.a", run_key="first")
-        assert plane.wait(accepted.run_id).state == "SUCCEEDED"
-        plane.kept.settle()
-        yield Shop(plane, accepted.run_id, projects)
-
-
-HEAD = "from arco_flow import *\n"
-ORDERS = HEAD + "@asset\ndef orders() -> int: return 1\n"
-CODE: dict[str, tuple[str, str]] = {
-    "a module that is missing": (
-        "import pandsa\n",
-        "error: bad.py can not be imported: ModuleNotFoundError: No module named 'pandsa'\n"
-        "  at bad.py:1\n"
-        "  fix: install the package that holds 'pandsa', or correct the import",
-    ),
-    "an error while it is imported": (
-        "rates = {}\n\ndef rate(of):\n    return rates[of]\n\nrate('EUR')\n",
-        "error: bad.py can not be imported: KeyError: 'EUR'\n"
-        "  at bad.py:4\n"
-        "  fix: correct that line; the whole stack: arco-flow --debug validate TARGET",
-    ),
-    "a syntax error": (
-        "x = 1\ndef broken(:\n",
-        "error: bad.py can not be imported: SyntaxError: invalid syntax\n"
-        "  at bad.py:2\n"
-        "  fix: correct what Python can not read there",
-    ),
-    "a script that exits": (
-        "import sys\nsys.exit(3)\n",
-        "error: bad.py can not be imported: SystemExit: 3\n"
-        "  at bad.py:2\n"
-        "  fix: put what a script does below `if __name__ == '__main__':`",
-    ),
-    "endless recursion": (
-        "def f():\n    f()\nf()\n",
-        "error: bad.py can not be imported: RecursionError: maximum recursion depth exceeded\n"
-        "  at bad.py:2\n"
-        "  fix: correct that line; the whole stack: arco-flow --debug validate TARGET",
-    ),
-    "a cron expression": (
-        HEAD + "days = CronPartitions('61 * * * *', start='2026-01-01')\n",
-        "error: CronPartitions: cron '61 * * * *': bad minute field '61' (allowed 0-59)\n"
-        "  at bad.py:2\n"
-        "  fix: write minute hour day-of-month month day-of-week, for example '0 6 * * *'",
-    ),
-    "a parameter that is no asset": (
-        ORDERS + "@asset\ndef revenue(ordres: int) -> int: return 1\n",
-        "error: asset 'bad.revenue': parameter 'ordres' names no asset, and its type is no "
-        "resource; did you mean 'orders'?\n"
-        "  at bad.py:5\n"
-        "  fix: name the parameter after an asset, or annotate it with a Resource or AssetContext",
-    ),
-    "a check on what is no asset": (
-        HEAD + "def plain(): pass\n@plain.check\ndef is_good(value: int) -> bool: return True\n",
-        "error: bad.py can not be imported: AttributeError: 'function' object has no attribute "
-        "'check'\n"
-        "  at bad.py:3\n"
-        "  fix: write @asset above the function that the check is of",
-    ),
-    "a check that blocks in words": (
-        ORDERS + "@orders.check(blocking='yes')\ndef is_good(value: int) -> bool: return True\n",
-        "error: check 'is_good': blocking is 'yes', neither True nor False\n"
-        "  at bad.py:5\n"
-        "  fix: blocking=True keeps a failed value from being promoted",
-    ),
-    "a key that is none": (
-        HEAD + "@asset(key='Bad Key')\ndef a() -> int: return 1\n",
-        "error: asset function 'a' has no legal key: asset key 'Bad Key' has no namespace\n"
-        "  at bad.py:3\n"
-        "  fix: @asset(key='…'), for example 'default.bad_key'",
-    ),
-    "a circle": (
-        HEAD
-        + "@asset(deps=['bad.b'])\ndef a() -> int: return 1\n"
-        + "@asset(deps=['bad.a'])\ndef b() -> int: return 1\n",
-        "error: assets depend on each other in a circle: bad.a → bad.b → bad.a\n"
-        "  at bad.py:3\n"
-        "  fix: each arrow points to the asset that reads the one before it; remove one of them",
-    ),
-    "a time zone": (
-        HEAD + "days = DailyPartitions('2026-01-01', timezone='Europe/Brelin')\n",
-        "error: DailyPartitions: unknown timezone 'Europe/Brelin'; did you mean 'Europe/Berlin'?\n"
-        "  at bad.py:2\n"
-        "  fix: use an IANA name such as 'Europe/Berlin' or 'UTC'",
-    ),
-    "no asset at all": (
-        "x = 1\n",
-        "error: 'bad.py' declares no asset\n"
-        "  fix: put @asset above a function at the top level, or name another TARGET",
-    ),
-}
-
-
-@pytest.mark.parametrize("what", CODE)
-def test_wrong_code_is_not_deployed_and_its_line_is_named(shop: Shop, what: str) -> None:
-    code, told = CODE[what]
-    (shop.folder / "bad.py").write_text(code)
-    try:
-        assert shop.refuses("deploy", "bad.py") == told
-    finally:
-        (shop.folder / "bad.py").unlink()
-
-
-def test_two_files_that_declare_one_key_are_both_named(shop: Shop) -> None:
-    for name in ("one", "two"):
-        write_module(
-            shop.folder / "both", name, HEAD + "@asset(key='a.b')\ndef b() -> int: return 1\n"
-        )
-    assert shop.refuses("deploy", "both") == (
-        "error: two assets have the key 'a.b': the other one is at both/one.py:3\n"
-        "  at both/two.py:3\n"
-        "  fix: rename one function, or give it @asset(namespace='…') or @asset(key='…')"
-    )
-
-
-TARGETS = "  fix: give a module, .py file or folder that declares assets"
 SEE_RUN = "  see: arco-flow run --help"
 SPANS = '  fix: write seconds (10, 0.5) or text with units: "500ms", "10s", "5m", "1h30m", "1d"'
-ARGUMENTS: dict[str, tuple[list[str], int, str]] = {
-    "a file that is not there": (
-        ["deploy", "shpo.py"],
-        1,
-        f"error: there is no file or folder 'shpo.py'; did you mean 'shop.py'?\n{TARGETS}",
-    ),
-    "a module that is not there": (
-        ["deploy", "shpo"],
-        1,
-        f"error: there is no module 'shpo'; did you mean 'shop'?\n{TARGETS}",
-    ),
-    "a project that is not there": (
-        ["deploy", "-C", "nowhere"],
-        1,
-        "error: there is no folder 'nowhere'\n  fix: choose one with -C FOLDER",
-    ),
+USAGE: dict[str, tuple[list[str], str]] = {
     "a range": (
         ["run", "*", "--range", "2026-01"],
-        2,
         f"error: --range '2026-01' is not START..END\n{SEE_RUN}",
     ),
-    "a tag": (["run", "*", "--tag", "x"], 2, f"error: --tag 'x' is not KEY=VALUE\n{SEE_RUN}"),
+    "a tag": (["run", "*", "--tag", "x"], f"error: --tag 'x' is not KEY=VALUE\n{SEE_RUN}"),
     "a time-out": (
         ["run", "*", "--timeout", "5x"],
-        2,
         f"error: --timeout '5x' can not be read from '5x' on\n{SPANS}\n{SEE_RUN}",
     ),
     "a command": (
         ["rnu", "*"],
-        2,
         "error: no command 'rnu'; did you mean 'run'?\n  see: arco-flow --help",
     ),
-    "an asset": (
-        ["run", "t.aa"],
-        1,
-        "error: no asset 't.aa' in the graph; did you mean 't.a'?\n"
-        "  fix: name one that exists: arco-flow assets",
-    ),
-    "a selection": (
-        ["run", "t.a and (t.b"],
-        1,
-        "error: selection can not be read: expected ')', 'and' or 'or', found the end\n"
-        "  at column 13\n  fix: put 'and' or 'or' between two selections",
-    ),
-    "a run to cancel": (
-        ["cancel", "run_x"],
-        1,
-        "error: no run 'run_x'\n  fix: arco-flow runs",
-    ),
-    "a run to read the logs of": (
-        ["logs", "run_x"],
-        1,
-        "error: no run 'run_x'\n  fix: arco-flow runs",
-    ),
-    "a run to follow": (
-        ["status", "run_x", "--watch"],
-        1,
-        "error: no run 'run_x'\n  fix: arco-flow runs",
-    ),
-    "a workspace that climbs": (
-        ["runs", "--workspace", "../x"],
-        1,
-        "error: workspace '../x' has '.' at character 1; lower-case letters, digits, '-' and '_' "
-        "are allowed\n  fix: for example 'production'",
-    ),
-    "another workspace": (
-        ["runs", "--workspace", "other"],
-        1,
-        "error: there is no such workspace\n"
-        "  fix: name the workspace that the credential is of",
-    ),
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize("what", ARGUMENTS)
-def test_wrong_arguments_are_told_with_their_mend(shop: Shop, what: str) -> None:
-    arguments, code, told = ARGUMENTS[what]
-    assert shop.refuses(*arguments, code=code) == told
-
-
-def test_a_folder_without_python_files(shop: Shop) -> None:
-    (shop.folder / "bare").mkdir()
-    told = shop.refuses("deploy", "bare")
-    assert told == f"error: the folder 'bare' holds no Python files\n{TARGETS}"
-
-
-def test_a_run_that_is_over_can_not_be_cancelled(shop: Shop) -> None:
-    assert shop.refuses("cancel", shop.run_id) == (
-        f"error: run {shop.run_id} is SUCCEEDED already; it can not be cancelled\n"
-        f"  fix: nothing is left to end; what it did: arco-flow status {shop.run_id}"
-    )
-
-
-def test_the_log_of_a_task_that_is_none_of_the_run(shop: Shop) -> None:
-    assert shop.refuses("logs", shop.run_id, "--task", "t.b") == (
-        f"error: no task 't.b' in run {shop.run_id}; did you mean 't.a'?\n"
-        f"  fix: its tasks: arco-flow status {shop.run_id}"
-    )
-
-
-def test_a_program_reads_the_refusal_as_json(shop: Shop) -> None:
-    surroundings = {
-        "ARCO_FLOW_URL": shop.plane.plane.url,
-        "ARCO_FLOW_TOKEN": shop.plane.plane.token,
-    }
-    done = command(shop.folder, "cancel", "run_x", "--json", code=1, **surroundings)
-    error = {"reason": "RUN_NOT_FOUND", "message": "no run 'run_x'\n  fix: arco-flow runs"}
-    assert json.loads(done.stdout) == {"error": error}
+@pytest.mark.parametrize("what", USAGE)
+def test_wrong_usage_is_told_before_a_plane_is_looked_for(tmp_path: Path, what: str) -> None:
+    arguments, told = USAGE[what]
+    done = command(tmp_path, *arguments, code=2)
+    assert (done.stdout, done.stderr.rstrip("\n")) == ("", told)
+    assert list(tmp_path.iterdir()) == []
 
 
 PLANES: dict[str, tuple[dict[str, str], int, str]] = {
@@ -314,23 +84,16 @@ def test_a_plane_that_can_not_be_reached(tmp_path: Path, what: str) -> None:
     assert done.stderr.rstrip("\n") == told
 
 
-def test_a_wrong_token(shop: Shop) -> None:
-    with shop.plane.kept.unchanged():
-        where = {"ARCO_FLOW_URL": shop.plane.plane.url, "ARCO_FLOW_TOKEN": "wrong"}
-        done = command(shop.folder, "run", "t.a", code=1, **where)
+def test_a_state_folder_that_another_plane_holds(tmp_path: Path) -> None:
+    write_module(tmp_path, "shop", SHOP)
+    with running_plane(tmp_path, workers=1) as plane:
+        plane.deploy(tmp_path / "shop.py")
+        assert plane.wait(plane.request("t.a").run_id).state == "SUCCEEDED"
+        plane.kept.settle()
+        with plane.kept.unchanged():
+            done = command(tmp_path, "run", "t.a", "-t", "shop.py", code=3)
     assert done.stderr.rstrip("\n") == (
-        "error: a valid credential is needed\n  fix: set ARCO_FLOW_TOKEN to the plane's token"
-    )
-
-
-def test_a_state_folder_that_another_plane_holds(shop: Shop) -> None:
-    import os
-
-    folder = shop.plane.folder
-    with shop.plane.kept.unchanged():
-        done = command(folder, "run", "t.a", "-t", "shop.py", code=3)
-    assert done.stderr.rstrip("\n") == (
-        f"error: the folder {folder / '.arco-flow'} is in use by process {os.getpid()}\n"
+        f"error: the folder {tmp_path / '.arco-flow'} is in use by process {os.getpid()}\n"
         f"  fix: stop that process (`kill {os.getpid()}`), or choose another folder for this one"
     )
 
@@ -360,9 +123,13 @@ def test_wrong_settings_of_a_project(tmp_path: Path, what: str) -> None:
     assert not (tmp_path / ".arco-flow").exists(), "no state is begun by a mistake"
 
 
-def test_a_manifest_that_can_not_be_written(shop: Shop) -> None:
-    target = shop.folder / "nowhere" / "manifest.json"
-    assert shop.refuses("validate", "shop.py", "--out", str(target)) == (
+def test_a_manifest_that_can_not_be_written(tmp_path: Path) -> None:
+    write_module(tmp_path, "shop", SHOP)
+    target = tmp_path / "nowhere" / "manifest.json"
+    done = command(tmp_path, "validate", "shop.py", "--out", str(target), code=1)
+    assert (done.stdout, done.stderr.rstrip("\n")) == (
+        "",
         f"error: {target}: no such file or directory\n"
-        "  fix: check the path, and who may write there"
+        "  fix: check the path, and who may write there",
     )
+    assert not (tmp_path / ".arco-flow").exists()
