@@ -7,12 +7,14 @@ from arco_flow.domain.decision import decode_segment
 from arco_flow.domain.deployment import decode_deployment
 from arco_flow.domain.dynamic import decode_dynamic_counters
 from arco_flow.domain.events import Event
-from arco_flow.domain.ids import Entity, deployment_entity, dynamic_entity
+from arco_flow.domain.ids import Entity, deployment_entity, dynamic_entity, run_entity
+from arco_flow.domain.manifest import TimeoutsSpec
 from arco_flow.domain.recent import REMEMBERED, remembered
 from arco_flow.engine.mailbox import Folded, fold, post_and_wake
 from arco_flow.engine.partitions import change_dynamic, dynamic_keys
 from arco_flow.simulation.shapes import REGIONS, manifest_of
-from engine.world import SCOPE, World, check
+from arco_flow.simulation.workers import Worker
+from engine.world import SCOPE, SECONDS, World, check
 
 
 async def first_event(world: World, entity: Entity) -> Event:
@@ -55,3 +57,25 @@ async def test_a_change_of_keys_that_lands_again_brings_back_nothing_that_was_de
 def test_the_latest_ids_are_remembered_and_no_more() -> None:
     known = remembered((), map(str, range(REMEMBERED)))
     assert remembered(known, ["new"]) == (*known[1:], "new")
+
+
+async def test_a_sign_of_life_that_lands_behind_a_newer_one_does_not_make_its_worker_silent() -> (
+    None
+):
+    world = World()
+    await world.deploy(manifest_of({"a": []}, timeouts=TimeoutsSpec(heartbeat_ms=10 * SECONDS)))
+    run = await world.request()
+    await world.tasks.run_due()
+    entity, worker = str(run_entity(SCOPE, run.run_id)), Worker(world, world.envelopes[0])
+    await worker.started()
+    await world.run_for(2 * SECONDS)
+    await worker.heartbeat()
+    older = (await world.store.inbox(entity, 10))[-1]
+    world.clock.advance(7 * SECONDS)
+    await worker.heartbeat()
+    await world.store.post(entity, older.event_id, older.body, replace=True)
+    await world.run_for(4 * SECONDS)
+    view = await world.view(run.run_id)
+    assert view.state == "RUNNING", "eleven seconds after the older one, four after the newer"
+    await world.run_for(10 * SECONDS)
+    assert (await world.view(run.run_id)).state == "FAILED", "and nobody was heard any more"

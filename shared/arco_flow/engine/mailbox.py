@@ -15,10 +15,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from arco_flow.domain.decision import Decision, Segment, encode_segment
 from arco_flow.domain.effects import Effect, decode_owed, encode_owed
 from arco_flow.domain.errors import Contended, InvalidInput, NotFound, Unavailable
-from arco_flow.domain.events import Event, TimerFired, UnknownEvent, decode_event, encode_event
+from arco_flow.domain.events import (
+    Event,
+    TaskHeartbeat,
+    TimerFired,
+    UnknownEvent,
+    decode_event,
+    encode_event,
+)
 from arco_flow.domain.ids import Entity, queue_task_name
 from arco_flow.engine.context import Engine
 from arco_flow.engine.machines import Machine, machine_of
@@ -261,14 +270,20 @@ def _fitting(items: Sequence[InboxItem], room: int) -> Sequence[InboxItem]:
 
 
 def _decode(item: InboxItem) -> Event:
-    """A poison item folds as an unknown event: recorded with its reason, out of the way."""
+    """A poison item folds as an unknown event: recorded with its reason, out of the way.
+
+    A sign of life is as of its arrival: one that lands late may have replaced a newer one.
+    """
     try:
-        return decode_event(item.body)
+        event = decode_event(item.body)
     except InvalidInput as error:
         data = {"error": error.message, "body": item.body[:1000].decode("utf-8", "replace")}
         return Event(
             item.event_id, item.posted_ms, item.entity, UnknownEvent("Malformed", data), "unknown"
         )
+    if isinstance(event.data, TaskHeartbeat) and event.time_ms < item.posted_ms:
+        return msgspec.structs.replace(event, time_ms=item.posted_ms)
+    return event
 
 
 async def _commit(
