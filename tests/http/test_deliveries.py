@@ -228,7 +228,10 @@ def test_another_method_is_405(function: Function, method: str) -> None:
     ["//", "/dispatch", "/health/live/", "/x/../", "/%2e", "/health/ready", "/;", "*", "/stop/"],
 )
 def test_another_path_is_404(function: Function, path: str) -> None:
-    assert function.deliver(path=path).status == 404
+    answer = function.deliver(path=path)
+    assert answer.status == 404
+    told = json.loads(answer.body)["error"]["message"]
+    assert told.endswith("fix: the REST API is the function 'api': set ARCO_FLOW_URL to its URL")
 
 
 def test_a_path_in_a_header_is_no_path(function: Function) -> None:

@@ -247,6 +247,22 @@ def test_a_client_in_the_middle_of_too_large_a_body_reads_the_refusal() -> None:
     serve(talk)
 
 
+@pytest.mark.parametrize(
+    ("length", "limits", "status", "word"),
+    [(2 * 1024 * 1024, PATIENT, 413, "body_too_large"), (9, QUICK, 408, "request_timed_out")],
+)
+def test_a_report_that_is_not_read_whole_is_refused_in_the_words_of_its_protocol(
+    length: int, limits: Limits, status: int, word: str
+) -> None:
+    async def talk(wire: Wire, _server: HttpServer) -> None:
+        await wire.send(request("POST /v1/tasks/x/started HTTP/1.1", f"Content-Length: {length}"))
+        told, headers, body = await wire.answer()
+        assert (told, json.loads(body)["error"]) == (status, word)
+        assert headers["cache-control"] == "no-store"
+
+    serve(talk, limits)
+
+
 def test_a_client_that_asks_before_it_sends_is_told_to_go_on() -> None:
     body = b'{"selection": "shop.a"}'
 

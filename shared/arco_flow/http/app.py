@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from arco_flow.domain.errors import Forbidden, NotFound
+from arco_flow.domain.errors import ArcoError, Forbidden, NotFound
 from arco_flow.engine.context import Engine
 from arco_flow.engine.worker_callback import admit_callback
 from arco_flow.http.arguments import read_query
@@ -27,7 +27,14 @@ from arco_flow.http.page_tokens import PageTokens
 from arco_flow.http.refusals import HeadersTooLarge, PathTooLong
 from arco_flow.http.request_log import RequestLine
 from arco_flow.http.routes import ROUTES
-from arco_flow.http.routing import PERMISSION_OF, Call, Policy, Route, RouteTable
+from arco_flow.http.routing import (
+    API_BODY_BYTES,
+    PERMISSION_OF,
+    Call,
+    Policy,
+    Route,
+    RouteTable,
+)
 from arco_flow.ports.log_context import label_logs
 
 MAX_TARGET_CHARS: Final = 8 * 1024
@@ -83,11 +90,17 @@ class App:
             told = await self._call(route, params, request, read_body)
             answer = _answered(told)
         except Exception as error:  # the border: whatever happened, the caller gets an answer
-            line.error = error
-            attempt = route is not None and route.policy is Policy.ATTEMPT
-            answer = callback_error(error) if attempt else api_error(error)
+            return _refused(route, error, line)
         line.write(answer.status)
         return replace(answer, headers=answer.headers + _ALWAYS)
+
+    def refuse(self, error: ArcoError, head: Request | None = None) -> Response:
+        """The answer to a request that could not be read whole. head: as much of it as was read,
+        if any."""
+        line = RequestLine(head.method if head else "")
+        route = self._table.known(head.method, head.path) if head else None
+        line.route = route.path if route else ""
+        return _refused(route, error, line)
 
     @property
     def least_body_bytes(self) -> int:
@@ -95,8 +108,10 @@ class App:
         return self._table.least_body_bytes
 
     def body_limit(self, method: str, path: str) -> int:
-        """Longest body, in bytes, of this request: what a server may read before it asks."""
-        return self._table.body_limit(method, path)
+        """Longest body, in bytes, of this request: what a server may read before it asks. Of one
+        that will be refused, the usual."""
+        route = self._table.known(method, path)
+        return route.body_bytes if route else API_BODY_BYTES
 
     def _check(self, request: Request) -> None:
         self._check_host(request.headers)
@@ -176,6 +191,15 @@ class App:
 def hosts_for(bound_to: str) -> frozenset[str] | None:
     """Host names to answer under: the local ones for a server on loopback, else any."""
     return LOCAL_HOSTS if bound_to in ("localhost", "127.0.0.1", "::1") else None
+
+
+def _refused(route: Route | None, error: Exception, line: RequestLine) -> Response:
+    """The answer to an error, in the words of its route, and its line in the log."""
+    attempt = route is not None and route.policy is Policy.ATTEMPT
+    answer = callback_error(error) if attempt else api_error(error)
+    line.error = error
+    line.write(answer.status)
+    return replace(answer, headers=answer.headers + _ALWAYS)
 
 
 def _answered(told: object) -> Response:

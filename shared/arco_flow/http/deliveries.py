@@ -135,7 +135,10 @@ class DeliveryEndpoint:
             return _done("live")
         work = self._works.get(path)
         if work is None:
-            raise NotFound("this function does not have that path")
+            raise NotFound(
+                "this function does not have that path",
+                fix="the REST API is the function 'api': set ARCO_FLOW_URL to its URL",
+            )
         line.route = path
         await self._admit(request)
         whole = await request.with_body(read_body, MAX_DELIVERY_BYTES)

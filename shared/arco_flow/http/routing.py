@@ -184,12 +184,12 @@ class RouteTable:
             raise MethodNotAllowed(method, allowed)
         raise NotFound("there is nothing at this path", fix="GET /v1/openapi.json lists the paths")
 
-    def body_limit(self, method: str, path: str) -> int:
-        """Longest body, in bytes, of this request; of one that will be refused, the usual."""
+    def known(self, method: str, path: str) -> Route | None:
+        """The route of a request; None for one that will be refused."""
         try:
-            return self.find(method, path)[0].body_bytes
+            return self.find(method, path)[0]
         except Rejected:
-            return API_BODY_BYTES
+            return None
 
 
 def _index_key(segments: Sequence[str], verb: str) -> tuple[int, str, str]:

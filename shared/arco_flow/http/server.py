@@ -19,10 +19,8 @@ from typing import Final, cast
 from arco_flow.domain.errors import ArcoError
 from arco_flow.http.app import App
 from arco_flow.http.messages import Request, Response
-from arco_flow.http.outcomes import api_error
 from arco_flow.http.parsing import HEAD_END, MAX_HEAD_BYTES, Head, parse_head
 from arco_flow.http.refusals import HeadersTooLarge, RequestTimedOut, cut_short, too_large
-from arco_flow.http.request_log import RequestLine
 
 _PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -235,12 +233,12 @@ class _Connection(asyncio.BufferedProtocol):
         return head
 
     def _expect_body(self, head: Head) -> None:
+        self._head = head
         app = self._server.app
         if head.length > app.least_body_bytes:
             limit = app.body_limit(head.method, head.path)
             if head.length > limit:
                 raise too_large(limit)
-        self._head = head
         self.deadline = self._loop.time() + self._server.limits.body_seconds
         if head.expects_continue and not self._buffer:
             self._transport.write(_CONTINUE)
@@ -278,13 +276,11 @@ class _Connection(asyncio.BufferedProtocol):
         A socket that is closed with bytes unread is reset, and a client in mid-body would lose
         the answer. So our side is closed first, and what still comes is thrown away.
         """
+        head, self._head = self._head, None
         self._buffer.clear()
-        self._head = None
         self._draining = self._discarding = True
-        answer, line = api_error(error), RequestLine()
-        line.error = error
-        line.write(answer.status)
-        self._write(answer, keep_alive=False)
+        read = Request(head.method, head.path) if head else None
+        self._write(self._server.app.refuse(error, read), keep_alive=False)
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
         self.deadline = self._loop.time() + self._server.limits.linger_seconds
