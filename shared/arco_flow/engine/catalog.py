@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from arco_flow.domain.asset import Materialization, decode_materialization, row_key
 from arco_flow.domain.errors import NotFound, did_you_mean
@@ -18,6 +18,7 @@ from arco_flow.engine.deployed import deployed_manifest
 from arco_flow.engine.planning import partition_context
 from arco_flow.engine.present import stamp
 from arco_flow.engine.views import AssetPage, AssetView, PartitionPage, PartitionView
+from arco_flow.ports.store import Head
 
 
 async def list_assets(engine: Engine, scope: Scope, *, selection: str = "") -> AssetPage:
@@ -27,13 +28,16 @@ async def list_assets(engine: Engine, scope: Scope, *, selection: str = "") -> A
         keys = select_assets(declared.manifest, selection)
     else:
         keys = declared.graph.topological_order()
-    return AssetPage(assets=[await _asset_view(engine, scope, declared, key) for key in keys])
+    known = await _known_of(engine, scope, declared, keys)
+    return AssetPage(assets=[_asset_view(scope, declared, key, known.get(key)) for key in keys])
 
 
 async def get_asset(engine: Engine, scope: Scope, key: str) -> AssetView:
     """One asset. Raises NotFound with the nearest key."""
     declared = await _declared(engine, scope)
-    return await _asset_view(engine, scope, declared, key)
+    declared.spec(key)
+    known = await _known_of(engine, scope, declared, [key])
+    return _asset_view(scope, declared, key, known.get(key))
 
 
 async def list_partitions(
@@ -88,17 +92,41 @@ async def _declared(engine: Engine, scope: Scope) -> _Declared:
     return _Declared(manifest, manifest.by_key(), manifest.graph(), definitions_of(manifest), ctx)
 
 
-async def _asset_view(engine: Engine, scope: Scope, declared: _Declared, key: str) -> AssetView:
+class _Known(NamedTuple):
+    """What the catalog knows of an asset: materialized partitions, how the last one is shown."""
+
+    partitions: int
+    last: dict[str, Any]
+
+
+async def _known_of(
+    engine: Engine, scope: Scope, declared: _Declared, keys: Sequence[str]
+) -> dict[str, _Known]:
+    """What is known of those assets that were ever materialized."""
+    entities = {str(asset_entity(scope, key)): key for key in keys}
+    heads = await engine.store.load_many(list(entities))
+    return {
+        key: await _known(engine, heads[entity], has_partitions=key in declared.definitions)
+        for entity, key in entities.items()
+        if entity in heads
+    }
+
+
+async def _known(engine: Engine, head: Head, *, has_partitions: bool) -> _Known:
+    at_last = {"time": stamp(int(head.labels.get("last_promoted_ms", "0")))}
+    if has_partitions:
+        return _Known(await engine.store.count_rows(head.entity), at_last)
+    # Its one row, and whether it has those of partitions from before it had none.
+    rows = await engine.store.rows(head.entity, limit=2)
+    count, only = len(rows), row_key("")
+    if count > 1:
+        count = await engine.store.count_rows(head.entity)
+        rows = await engine.store.rows(head.entity, [only])
+    return _Known(count, _shown(decode_materialization(rows[only])) if only in rows else at_last)
+
+
+def _asset_view(scope: Scope, declared: _Declared, key: str, known: _Known | None) -> AssetView:
     spec, definition = declared.spec(key), declared.definitions.get(key)
-    entity = str(asset_entity(scope, key))
-    head = await engine.store.load(entity)
-    count = await engine.store.count_rows(entity) if head else 0
-    last: dict[str, Any] | None = None
-    if head is not None:
-        last = {"time": stamp(int(head.labels.get("last_promoted_ms", "0")))}
-        if definition is None:
-            raw = (await engine.store.rows(entity, [row_key("")])).get(row_key(""))
-            last = _shown(decode_materialization(raw)) if raw else last
     return AssetView(
         name=f"workspaces/{scope.workspace}/assets/{spec.key}",
         key=spec.key,
@@ -112,13 +140,13 @@ async def _asset_view(engine: Engine, scope: Scope, declared: _Declared, key: st
         code_version=spec.code_version,
         partitions=spec.partitions["kind"] if spec.partitions else "",
         partition_count=definition.count(declared.ctx) if definition else None,
-        materialized_count=count,
+        materialized_count=known.partitions if known else 0,
         upstream=list(declared.graph.upstream(key)),
         downstream=list(declared.graph.downstream(key)),
         checks=[
             {"name": c.name, "blocking": c.blocking, "severity": c.severity} for c in spec.checks
         ],
-        last_materialization=last,
+        last_materialization=known.last if known else None,
     )
 
 
