@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from adapters.gcp.served import certificates, issuer
 from arco_flow.adapters.gcp import wiring
 from arco_flow.adapters.gcp.api_wiring import _Api
+from arco_flow.adapters.gcp.functions_table import load_functions_table
 from arco_flow.adapters.gcp.oidc import OidcVerifier
+from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.adapters.gcp.settings import FunctionSettings
-from arco_flow.adapters.gcp.wiring import CloudPlane
+from arco_flow.adapters.gcp.wiring import STORAGE_PACE, CloudPlane
 from arco_flow.adapters.gcp.worker_wiring import _Workers
 from arco_flow.domain.errors import InvalidInput
 from arco_flow.http.deliveries import DeadLetter, DeliveryEndpoint
@@ -104,3 +107,12 @@ async def _asked(api: _Api) -> Response:
 def test_a_worker_that_is_not_told_where_to_report_does_not_start() -> None:
     with pytest.raises(InvalidInput, match="URL of the function 'worker_callback' is not known"):
         _Workers(plane())
+
+
+def test_a_call_that_hangs_is_given_up_before_the_request_that_it_is_for_is_cut() -> None:
+    table = load_functions_table(Path(__file__).parents[3] / "functions" / "functions.yaml")
+    of_the_plane = [row for row in table.functions.values() if "firestore" in row.uses]
+    for pace in (Pace(), STORAGE_PACE):
+        waits_ms = sum(pace.first_ms * 3**attempt for attempt in range(pace.attempts - 1))
+        longest_s = pace.attempts * pace.timeout_s + waits_ms / 1000
+        assert longest_s < min(row.timeout_seconds for row in of_the_plane)

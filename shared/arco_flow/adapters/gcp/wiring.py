@@ -16,11 +16,12 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from arco_flow.adapters.gcp.json_logs import install_json_logs, trace_of
 from arco_flow.adapters.gcp.oidc import OidcVerifier
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
+from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.adapters.gcp.secrets import read_secrets
 from arco_flow.adapters.gcp.settings import FunctionSettings, read_settings
 from arco_flow.domain.errors import ArcoError, InvalidInput, Rejected
@@ -43,6 +44,9 @@ Application = Callable[[Request, ReadBody], Awaitable[Response]]
 """Answers a request whose body it reads when it wants to."""
 UseCase = Callable[["Engine", bytes], Awaitable[object]]
 DEAD_LETTERS = "dead-letters"
+STORAGE_PACE: Final = Pace(attempts=5, first_ms=50, timeout_s=8)
+"""Of the small objects of the plane: a call is answered or given up before the platform cuts the
+request that it is for. Workers, with their large files, have more time."""
 
 
 def serve_deliveries(function: str, use_case: UseCase, *, is_push: bool = False) -> Handler:
@@ -147,7 +151,7 @@ def build_engine(settings: FunctionSettings, counts: OperationCounts) -> Engine:
     from arco_flow.engine.context import Engine, Settings
 
     keys = read_secrets(os.environ)
-    objects = ThreadedObjects(CloudObjects(settings.bucket, counts=counts))
+    objects = ThreadedObjects(CloudObjects(settings.bucket, counts=counts, pace=STORAGE_PACE))
     atexit.register(objects.close)
     targets = {
         route: Target(to.url, to.audience, to.account, to.deadline_seconds)
