@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hmac
 import http.client
 import json
 import os
@@ -22,25 +23,31 @@ import pytest
 
 from arco_emulators.identity import Issuer
 from arco_flow.adapters.gcp.bundle import free_ports
+from arco_flow.domain.ids import callback_task_id
+from arco_flow.domain.tokens import AttemptClaims, sign_attempt_token
 from arco_flow.http.deliveries import MAX_DELIVERY_BYTES
 
 ROOT = Path(__file__).parents[3]
 TASKS, ANA = "tasks@shop.iam.gserviceaccount.com", "ana@shop.example"
 READER, RIVAL = "reader@shop.example", "rival@other.example"
 RUNS = "/v1/workspaces/prod/runs"
-TASK = "/v1/tasks/ct1_cnVuXzEAc2hvcC5h/started"
+TASK_ID = callback_task_id("run_1", "shop.a")
+TASK = f"/v1/tasks/{TASK_ID}/started"
+NAMES = ("api", "dispatch", "worker_callback", "worker")
+SECRET = bytes(32)
+CALLBACKS = "https://callbacks.example"
 
 pytestmark = pytest.mark.xdist_group("processes")
 
 
 class Functions:
-    """An `api` and a `dispatch` that no store, no queue and no bucket stands behind."""
+    """Functions that no store, no queue and no bucket stands behind."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.issuer = Issuer.open(folder / "issuer")
         self.attacker = Issuer.open(folder / "attacker")
         certificates = stack.enter_context(_serving(self.issuer.certs()))
-        self.ports = dict(zip(("api", "dispatch"), free_ports(2), strict=True))
+        self.ports = dict(zip(NAMES, free_ports(len(NAMES)), strict=True))
         for name in self.ports:
             log = stack.enter_context((folder / f"{name}.log").open("wb"))
             stack.enter_context(_running(self._environment(name, certificates), log))
@@ -73,11 +80,11 @@ class Functions:
             "ARCO_FLOW_CALLERS": "tasks",
             "ARCO_FLOW_ACCOUNTS": json.dumps({"tasks": TASKS}),
             "ARCO_FLOW_PRINCIPALS": json.dumps(principals),
-            "ARCO_FLOW_FUNCTION_URLS": '{"worker_callback": "https://callbacks.example"}',
+            "ARCO_FLOW_FUNCTION_URLS": json.dumps({"worker_callback": CALLBACKS}),
             "ARCO_FLOW_OIDC_CERTS_URL": certificates,
             "ARCO_FLOW_TASKS_ENDPOINT": nowhere,
-            "ARCO_FLOW_TENANT_SECRET": base64.b64encode(bytes(32)).decode(),
-            "ARCO_FLOW_TOKEN_SECRET": base64.b64encode(bytes(32)).decode(),
+            "ARCO_FLOW_TENANT_SECRET": base64.b64encode(SECRET).decode(),
+            "ARCO_FLOW_TOKEN_SECRET": base64.b64encode(SECRET).decode(),
         }
 
     def _wait_for(self, name: str) -> None:
@@ -185,6 +192,14 @@ def _attackers(f: Functions, name: str) -> str:
     return f"{part({'alg': 'RS256', 'kid': f.issuer.key_id})}.{claims}.{signature}"
 
 
+def _our_public_key_as_a_secret(f: Functions, name: str) -> str:
+    _, claims, _ = f.good(name).split(".")
+    text = f"{part({'alg': 'HS256', 'kid': f.issuer.key_id})}.{claims}"
+    [certificate] = f.issuer.certs().values()
+    signature = hmac.digest(certificate.encode(), text.encode(), "sha256")
+    return f"{text}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
 REFUSED: Mapping[str, Callable[[Functions, str], str]] = {
     "no token": lambda _f, _n: "",
     "no token at all but a word": lambda _f, _n: "nonsense",
@@ -197,6 +212,7 @@ REFUSED: Mapping[str, Callable[[Functions, str], str]] = {
     "forged: a key of the attacker's": lambda f, n: f.attacker.mint(TASKS, f.url(n)),
     "forged: signature cut": lambda f, n: f.good(n)[:-4],
     "forged: alg none": _unsigned,
+    "forged: HS256 under our public key": _our_public_key_as_a_secret,
     "of 100 KiB": lambda _f, _n: "a" * 102_400,
 }
 
@@ -236,6 +252,18 @@ ATTACKS: Mapping[str, tuple[str, dict[str, Any], int]] = {
         {"token": "", "headers": {"x-cloudtasks-queuename": "wakes"}},
         401,
     ),
+    "a delivery of another account by the headers of a queue": (
+        "dispatch",
+        {"email": "x@y.example", "headers": {"x-cloudtasks-queuename": "wakes"}},
+        403,
+    ),
+    "a delivery of a user": ("dispatch", {"email": ANA}, 403),
+    "a token in the URL": ("dispatch", {"token": "", "path": "/?access_token=x"}, 401),
+    "an attempt that is stopped by another account": (
+        "worker",
+        {"path": "/stop_attempt", "email": ANA},
+        403,
+    ),
     "a delivery that is too large": (
         "dispatch",
         {"body": bytes(MAX_DELIVERY_BYTES + 1)},
@@ -245,6 +273,29 @@ ATTACKS: Mapping[str, tuple[str, dict[str, Any], int]] = {
     "a reader who writes": ("api", {"path": RUNS, "email": READER}, 403),
     "the workspace of another tenant": ("api", {"path": RUNS, "email": RIVAL}, 404),
     "a workspace that is nowhere": ("api", {"path": "/v1/workspaces/nowhere/runs"}, 404),
+    "the address of a user in headers of a proxy": (
+        "api",
+        {
+            "path": RUNS,
+            "token": "",
+            "headers": {
+                "x-goog-authenticated-user-email": f"accounts.google.com:{ANA}",
+                "x-forwarded-user": ANA,
+                "x-serverless-authorization": "Bearer x",
+            },
+        },
+        401,
+    ),
+    "another path in headers of a proxy": (
+        "api",
+        {
+            "method": "GET",
+            "path": "/v1/workspaces/other/runs",
+            "headers": {"x-original-url": RUNS, "x-rewrite-url": RUNS, "x-forwarded-prefix": "/v1"},
+        },
+        404,
+    ),
+    "the API on the function of workers": ("worker_callback", {"path": RUNS}, 404),
     "an attempt token that is none": ("api", {"path": TASK, "token": "x.y.z"}, 401),
     "an identity token as an attempt token": ("api", {"path": TASK}, 401),
     "another spelling of a path": ("api", {"path": "/v1/workspaces/prod/%72uns"}, 404),
@@ -320,3 +371,80 @@ def test_who_is_not_let_in_is_answered_before_the_body_has_come(
 def test_health_tells_that_it_lives_and_no_more(functions: Functions) -> None:
     for name in functions.ports:
         assert functions.ask(name, "GET", "/health/live", token="") == (200, {"status": "live"})
+
+
+# -- tokens that are sent twice, and those of attempts --------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["api", "dispatch"])
+def test_of_two_tokens_none_counts(functions: Functions, name: str) -> None:
+    good = functions.good(name)
+    path = RUNS if name == "api" else "/"
+    for lines in (
+        f"Authorization: Bearer {good}\r\nAuthorization: Bearer {good}",
+        f"Authorization: Bearer {good}\r\nauthorization: Bearer x.y.z",
+        f"Authorization: Bearer x.y.z\r\nAuthorization: Bearer {good}",
+        f"Authorization: Bearer x.y.z, Bearer {good}",
+        f"Authorization: Basic eDp5\r\nAuthorization: Bearer {good}",
+    ):
+        with socket.create_connection(("127.0.0.1", functions.ports[name]), timeout=20) as raw:
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n{lines}\r\n\r\n"
+            raw.sendall(head.encode())
+            assert raw.recv(65536)[:12] == b"HTTP/1.1 401", lines
+
+
+def attempt_token(*, secret: bytes = SECRET, task_id: str = TASK_ID, age_s: int = 0) -> str:
+    """A token of an attempt, good for an hour from when it was signed."""
+    now_ms = time.time_ns() // 1_000_000 - age_s * 1000
+    claims = AttemptClaims("shop", "prod", task_id, "run_1", 1, "att_1", now_ms + 3_600_000)
+    return sign_attempt_token(secret, claims, now_ms)
+
+
+def _unsigned_attempt() -> str:
+    _, claims, _ = attempt_token().split(".")
+    return f"{part({'alg': 'none', 'typ': 'JWT'})}.{claims}."
+
+
+OTHER_TASK = callback_task_id("run_1", "shop.b")
+REPORT = {"attempt": 1, "attemptId": "att_1", "workerId": "w"}
+NESTED = json.dumps({**REPORT, "outcome": "SUCCEEDED", "output": 0}).replace("0}", "[" * 9_000)
+REPORTS: Mapping[str, tuple[Callable[[], str], str, bytes, int]] = {
+    "of another plane": (lambda: attempt_token(secret=b"x" * 32), "started", b"{}", 401),
+    "expired": (lambda: attempt_token(age_s=3601), "started", b"{}", 401),
+    "signed in ten minutes": (lambda: attempt_token(age_s=-600), "started", b"{}", 401),
+    "unsigned": (_unsigned_attempt, "started", b"{}", 401),
+    "of another task": (lambda: attempt_token(task_id=OTHER_TASK), "started", b"{}", 403),
+    "of another attempt": (
+        attempt_token,
+        "started",
+        json.dumps({**REPORT, "attempt": 2}).encode(),
+        409,
+    ),
+    "nested without end": (attempt_token, "completed", NESTED.encode(), 400),
+    "too large": (attempt_token, "completed", bytes(2 << 20), 413),
+    "whose store is away": (attempt_token, "started", json.dumps(REPORT).encode(), 503),
+}
+
+
+@pytest.mark.parametrize("what", REPORTS)
+def test_a_report_of_an_attempt_has_its_status(functions: Functions, what: str) -> None:
+    token, verb, body, status = REPORTS[what]
+    path = f"/v1/tasks/{TASK_ID}/{verb}"
+    told, answer = functions.ask("worker_callback", path=path, token=token(), body=body)
+    assert told == status
+    assert isinstance(answer["error"], str), "in the words of the protocol"
+
+
+def test_an_envelope_that_reports_to_another_host_is_not_followed(functions: Functions) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        envelope = {
+            "tenantId": "shop", "workspaceId": "prod", "taskKey": "shop.a", "runId": "run_1",
+            "attempt": 1, "attemptId": "att_1", "dispatchId": "d", "taskToken": attempt_token(),
+            "tokenExpiresAt": "2999-01-01T00:00:00Z", "payload": {},
+            "callbackBaseUrl": f"http://127.0.0.1:{elsewhere.getsockname()[1]}",
+        }  # fmt: skip
+        status, _ = functions.ask("worker", body=json.dumps(envelope).encode())
+        assert status == 503, "it is put aside, and there is no bus that keeps it"
+        elsewhere.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
