@@ -26,6 +26,7 @@ class Server:
         self.requests = []
         self.status = 200
         self.lives_seconds = 3600
+        self.troubles = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -38,7 +39,12 @@ class Server:
                         "token_type": "Bearer",
                     }
                 ).encode()
-                self.send_response(outer.status)
+                trouble = outer.troubles.pop(0) if outer.troubles else outer.status
+                if trouble == "hang up":
+                    return
+                if trouble == "no token":
+                    trouble, body = 200, b"<html>"
+                self.send_response(trouble)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
@@ -84,6 +90,20 @@ def test_a_token_that_ends_soon_is_renewed(platform):
     platform.lives_seconds = 200
     tokens = AccessTokens(SCOPE)
     assert [tokens.get(), tokens.get()] == ["token-1", "token-2"]
+
+
+@pytest.mark.parametrize("trouble", [503, 429, "hang up", "no token"])
+def test_a_metadata_server_that_stumbles_is_asked_again(platform, trouble):
+    """Its hiccups would fail attempts of workers, whose code would run again for it."""
+    platform.troubles = [trouble, trouble]
+    assert AccessTokens(SCOPE).get() == "token-3"
+
+
+def test_a_metadata_server_that_stumbles_without_end_is_an_outage(platform):
+    platform.troubles = ["no token"] * 9
+    with pytest.raises(Unavailable, match="the metadata server does not answer"):
+        AccessTokens(SCOPE).get()
+    assert len(platform.requests) == 3
 
 
 def test_without_a_token_nothing_was_applied(platform):

@@ -11,15 +11,20 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
-from threading import Lock
+from threading import Event, Lock
 from typing import Any, Final, NamedTuple
 
+from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.domain.errors import Unavailable
 
 _PATH: Final = "/computeMetadata/v1/instance/service-accounts/default/token"
 _MARGIN_SECONDS: Final = 225.0
 """A token is renewed when it lives no longer: the metadata server gives a new one from then on."""
+_PACE: Final = Pace(attempts=3, first_ms=50, timeout_s=3)
+"""Of the metadata server, which may stumble while an instance starts."""
+_waiting: Final = Event()
 _FIX: Final = "give this process a service account, or run `gcloud auth application-default login`"
 
 
@@ -65,20 +70,35 @@ class AccessTokens:
 
 
 def _of_the_platform() -> _Fetched:
-    host = os.environ.get("GCE_METADATA_HOST", "metadata.google.internal")
-    connection = http.client.HTTPConnection(host, timeout=10)
-    try:
-        connection.request("GET", _PATH, headers={"Metadata-Flavor": "Google"})
-        answer = connection.getresponse()
-        body = answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise Unavailable(f"the metadata server does not answer: {error}") from error
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise Unavailable(f"the metadata server gives no token: {answer.status}", fix=_FIX)
+    failed: Exception | None = None
+    for attempt in range(_PACE.attempts):
+        if attempt:
+            _waiting.wait(_PACE.wait_s(attempt - 1))
+        try:
+            return _told(*_asked())
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
+            failed = error
+    raise Unavailable(f"the metadata server does not answer: {failed!r}") from failed
+
+
+def _told(status: int, body: bytes) -> _Fetched:
+    """The token of an answer. Raises Unavailable when there is none to be had, ValueError and the
+    like when there may be one the next time."""
+    if status == 429 or status >= 500:
+        raise ValueError(f"status {status}")
+    if status != 200:
+        raise Unavailable(f"the metadata server gives no token: {status}", fix=_FIX)
     told: dict[str, Any] = json.loads(body)
     return _Fetched(str(told["access_token"]), float(told["expires_in"]))
+
+
+def _asked() -> tuple[int, bytes]:
+    """Status and body of one answer of the metadata server."""
+    host = os.environ.get("GCE_METADATA_HOST", "metadata.google.internal")
+    with closing(http.client.HTTPConnection(host, timeout=_PACE.timeout_s)) as connection:
+        connection.request("GET", _PATH, headers={"Metadata-Flavor": "Google"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
 
 
 def _of_google_auth(scope: str) -> Callable[[], _Fetched]:
