@@ -27,7 +27,8 @@ from arco_flow.domain.task import TaskState
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """accepted: record the event. duplicate: it was accepted before; answer as then."""
+    """How a callback is answered that is not refused. duplicate: it was accepted before; answer as
+    then. final_state: of the task, when the callback told its end."""
 
     duplicate: bool = False
     should_cancel: bool = False

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from arco_flow.domain.errors import Conflict, NotFound
+from arco_flow.domain.errors import Conflict
 from arco_flow.domain.events import Event, RunCancelRequested
 from arco_flow.domain.ids import Scope, run_entity
 from arco_flow.domain.run import RunState
 from arco_flow.engine.context import Engine
 from arco_flow.engine.mailbox import fold, record
-from arco_flow.engine.query import get_run
+from arco_flow.engine.query import find_run, get_run
 from arco_flow.engine.views import RunView
-from arco_flow.ports.log_context import label_logs
 
 
 async def cancel_run(
@@ -20,11 +19,8 @@ async def cancel_run(
 
     Raises NotFound, or Conflict when the run is over already: its state stands.
     """
+    head, _ = await find_run(engine, scope, run_id)
     entity = run_entity(scope, run_id)
-    head = await engine.store.load(str(entity)) if ":" not in run_id else None
-    if head is None:
-        raise NotFound(f"no run '{run_id}'", fix="arco-flow runs", reason="RUN_NOT_FOUND")
-    label_logs(scope, run=run_id)
     if RunState(head.status).is_terminal:
         raise Conflict(
             f"run {run_id} is {head.status} already; it can not be cancelled",

@@ -27,6 +27,8 @@ class Settings:
     quiet_ms: an entity that was not committed for so long is folded in the caller's request.
     callback_base_url: where workers report. token_ttl_ms: life of an attempt token.
     max_in_flight: attempts of one run that may be dispatched and not over at one time.
+    cancel_grace_ms: how long a run that is cancelled waits for its attempts. heartbeat_interval_ms:
+    how often workers report; 0 = by the timeout of the task.
     sweep_after_ms: age from which an inbox item or a debt is the sweeper's. sweep_again_ms: while
     anything is open, the sweeper is called again after so long; 0 = whoever calls it does.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from arco_flow.domain.errors import InvalidInput, Unavailable
+from arco_flow.domain.errors import Unavailable
 from arco_flow.domain.ids import Scope, manifest_path, plan_path
 from arco_flow.domain.manifest import Manifest, parse_manifest
 from arco_flow.domain.plan import PlanIndex, decode_plan, index_plan, plan_id_of
@@ -28,28 +28,37 @@ async def get_object(engine: Engine, path: str) -> bytes:
 
 
 async def load_manifest(engine: Engine, scope: Scope, manifest_id: str) -> Manifest:
-    """A stored manifest; its bytes must have the digest that names it."""
+    """A stored manifest. Raises Unavailable when its bytes have not the digest that names it."""
     key = f"{scope.source}/{manifest_id}"
     cached = engine.memory.manifests.get(key)
     if cached is not None:
         return cached
     raw = await get_object(engine, manifest_path(scope, manifest_id))
     if "sha256:" + sha256_hex(raw) != manifest_id:
-        raise InvalidInput(f"manifest {manifest_id} was altered in the object store")
+        raise _altered(f"manifest {manifest_id}")
     return engine.memory.manifests.put(key, parse_manifest(raw))
 
 
 async def load_plan(engine: Engine, scope: Scope, plan_id: str) -> PlanIndex:
-    """An indexed plan by its id, from memory or from the object store."""
+    """An indexed plan by its id, from memory or from the object store. Raises Unavailable when its
+    bytes are not those that have this id."""
     cached = engine.memory.plans.get(plan_id)
     if cached is not None:
         return cached
     raw = await get_object(engine, plan_path(scope, plan_id))
     if plan_id_of(raw) != plan_id:
-        raise InvalidInput(f"plan {plan_id} was altered in the object store")
+        raise _altered(f"plan {plan_id}")
     plan = decode_plan(raw)
     manifest = await load_manifest(engine, scope, plan.manifest_id)
     return engine.memory.plans.put(plan_id, index_plan(plan, plan_id, manifest))
+
+
+def _altered(what: str) -> Unavailable:
+    return Unavailable(
+        f"{what} was altered in the object store",
+        fix="restore it from a backup",
+        reason="DAMAGED_STATE",
+    )
 
 
 def load_run(engine: Engine, head: Head) -> Run:

@@ -17,7 +17,6 @@ from arco_flow.domain.errors import (
     Conflict,
     Contended,
     InvalidInput,
-    NotFound,
     OutcomeUnknown,
     Unavailable,
 )
@@ -189,7 +188,11 @@ async def _existing(
         )
     head = await engine.store.load(str(entity))
     if head is None:
-        raise NotFound(f"run '{reserved.run_id}' of run key '{reserved.run_key}' is gone")
+        raise Unavailable(
+            f"run '{reserved.run_id}' of run key '{reserved.run_key}' is gone",
+            fix="restore it from a backup",
+            reason="DAMAGED_STATE",
+        )
     return _accepted(load_run(engine, head), created=False)
 
 
