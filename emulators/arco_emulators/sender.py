@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -73,7 +74,8 @@ class Sender:
             request.method,
             URL(request.url, encoded=True),
             headers=request.headers,
-            data=request.body or None,
+            # As a file: aiohttp warns of more than a megabyte of bytes, which is sent at once.
+            data=io.BytesIO(request.body) if request.body else None,
             allow_redirects=False,
         ) as response:
             await response.read()
