@@ -19,8 +19,8 @@ from arco_flow.cli.main import COMMANDS, cli
 BACKGROUND = {"dev", "emulators"}
 """Their examples leave something running; tests/emulators/ has those of the second."""
 
-ELSEWHERE = {"init", "doctor"}
-"""The first makes the project; tests/emulated/ has the second, which looks at a cloud plane."""
+ELSEWHERE = {"init", "doctor", "dead-letters"}
+"""The first makes the project; tests/emulated/ has the others, which look at a cloud plane."""
 
 DYNAMIC = """\
 from arco_flow import DynamicPartitions, PartitionKey, asset

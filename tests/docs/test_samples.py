@@ -44,5 +44,5 @@ def test_the_sample_of_a_page_is_valid_and_its_tests_pass(sample):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_on_a_page_exist(page):
-    named = re.findall(r"arco-flow ([a-z]+)", page.read_text(encoding="utf-8"))
+    named = re.findall(r"arco-flow ([a-z]+(?:-[a-z]+)*)", page.read_text(encoding="utf-8"))
     assert set(named) <= set(COMMANDS)

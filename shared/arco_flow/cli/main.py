@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "dev": Entry("dev", "Serve a plane on this machine and follow the code."),
     "emulators": Entry("emulators", "Run Google's services on this machine."),
     "doctor": Entry("doctor", "Check a deployment and say what to mend."),
+    "dead-letters": Entry("dead_letters", "Look at what the cloud plane put aside."),
     "simulate": Entry("simulate", "Let everything go wrong in a simulated plane."),
     "completion": Entry("completion", "Print the shell's completion script."),
 }

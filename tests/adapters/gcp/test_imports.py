@@ -32,8 +32,8 @@ HEAVY = {
     "pandas", "pyarrow", "polars", "numpy", "duckdb", "pydantic", "flask", "functions_framework",
     "google.cloud.pubsub_v1", "opentelemetry.sdk",
 }  # fmt: skip
-OF_A_COMMAND = "diagnosis"
-"""What begins so is run by a person, who asks every service."""
+OF_A_COMMAND = ("diagnosis", "dead_letters")
+"""What begins so is run by a person, who can wait for a client."""
 MODULES = sorted(
     path.stem
     for path in Path(gcp.__file__).parent.glob("*.py")

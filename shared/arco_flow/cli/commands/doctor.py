@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -36,13 +35,10 @@ def command(folder: str, functions: Path | None, as_json: bool) -> None:
     """
     import asyncio
 
-    from arco_flow.adapters.gcp.diagnosis import deployment_of, diagnose
-    from arco_flow.cli.emulated_server import functions_folder
-    from arco_flow.cli.project import find_project
+    from arco_flow.adapters.gcp.diagnosis import diagnose
+    from arco_flow.cli.deployments import deployment_around
 
-    emulated = find_project(folder, None, None).doctor_environment()
-    environment = dict(os.environ) if emulated is None else emulated
-    deployment = deployment_of(environment, functions or functions_folder())
+    deployment = deployment_around(folder, functions)
     note(f"project {deployment.settings.project}, {deployment.settings.location}", quiet=as_json)
     findings = asyncio.run(diagnose(deployment))
     if as_json:
