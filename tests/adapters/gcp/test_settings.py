@@ -137,6 +137,9 @@ def test_all_that_is_wrong_is_told_in_one_message() -> None:
         ("ARCO_FLOW_ROUTES", json.dumps({"worker": {**TARGET, "url": "http://x.example"}})),
         ("ARCO_FLOW_ROUTES", json.dumps({"worker": {**TARGET, "audience": ""}})),
         ("ARCO_FLOW_ROUTES", json.dumps({"worker": {**TARGET, "deadline": 7}})),
+        ("ARCO_FLOW_ROUTES", json.dumps({"worker": {**TARGET, "deadlineSeconds": 14}})),
+        ("ARCO_FLOW_ROUTES", json.dumps({"worker": {**TARGET, "deadlineSeconds": 1801}})),
+        ("ARCO_FLOW_ROUTES", json.dumps({"worker": {**TARGET, "account": ""}})),
         ("ARCO_FLOW_PRINCIPALS", '{"a@b.example": {"tenant": "acme"}}'),
         (
             "ARCO_FLOW_PRINCIPALS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -55,8 +55,8 @@ class RouteTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
 
     url: str
     audience: str
-    account: str
-    deadline_seconds: int = 600
+    account: Annotated[str, msgspec.Meta(pattern=".@.")]
+    deadline_seconds: Annotated[int, msgspec.Meta(ge=15, le=1800)] = 600
 
 
 @dataclass(frozen=True, slots=True)
