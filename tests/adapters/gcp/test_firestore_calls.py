@@ -12,17 +12,23 @@ import grpc
 import pytest
 
 from arco_flow.adapters.gcp.firestore_calls import FirestoreCalls
+from arco_flow.adapters.gcp.firestore_leases import Leases
 from arco_flow.adapters.gcp.firestore_queries import in_range
 from arco_flow.adapters.gcp.messages import message_class
+from arco_flow.adapters.gcp.server_time import ServerTime
 from arco_flow.domain.errors import Unavailable
+from arco_flow.ports.store import Lease
 
 
 @contextmanager
-def answering(kind: str, *answers: Any) -> Iterator[str]:
-    """Address of a server that answers every call with these, one after the other."""
+def answering(kind: str, *answers: Any, commit: Any = None) -> Iterator[str]:
+    """Address of a server that answers every read with these, and every commit with that."""
 
     class Handler(grpc.GenericRpcHandler):
-        def service(self, _details: Any) -> Any:
+        def service(self, handler_call_details: Any) -> Any:
+            if handler_call_details.method.endswith("/Commit"):
+                raw = commit.SerializeToString()
+                return grpc.unary_unary_rpc_method_handler(lambda _request, _context: raw)
             serializer = message_class(kind).SerializeToString
             return grpc.unary_stream_rpc_method_handler(
                 lambda _request, _context: iter(answers), response_serializer=serializer
@@ -37,6 +43,7 @@ def answering(kind: str, *answers: Any) -> Iterator[str]:
         server.stop(None).wait()
 
 
+READ = "google.firestore.v1.BatchGetDocumentsResponse"
 AGGREGATION = "google.firestore.v1.RunAggregationQueryResponse"
 
 
@@ -77,3 +84,37 @@ def test_a_count_is_read_from_the_answer_that_has_one(number: int) -> None:
 def test_an_answer_without_a_count_is_not_taken_for_none(answers: tuple[Any, ...]) -> None:
     with pytest.raises(Unavailable, match="Firestore has counted nothing"):
         counted(*answers)
+
+
+class Clock:
+    """A monotonic clock that stands at 1 s; `at_reading`: what it shows instead, by reading."""
+
+    def __init__(self, **at_reading: int) -> None:
+        self._at = {int(name[1:]): seconds for name, seconds in at_reading.items()}
+        self._readings = 0
+        self._seconds = 1
+
+    def __call__(self) -> int:
+        self._readings += 1
+        self._seconds = self._at.get(self._readings, self._seconds)
+        return self._seconds * 1_000_000_000
+
+
+def test_a_process_that_stood_still_after_a_read_reads_the_time_again_for_its_lease() -> None:
+    read = message_class(READ)()
+    read.missing, read.read_time.seconds = "x", 1_800_000_000
+    written = message_class("google.firestore.v1.CommitResponse")()
+    written.commit_time.seconds = 1_800_000_000
+    # The second reading is that of the lease, after the answer has come in.
+    clock = Clock(_2=91)
+    with answering(READ, read, commit=written) as address:
+
+        async def main() -> Lease | None:
+            calls = FirestoreCalls("shop", emulator=address, time=ServerTime(clock))
+            try:
+                return await Leases(calls).acquire("sweeper", "me", 15_000)
+            finally:
+                await calls.close()
+
+        lease = asyncio.run(main())
+    assert lease == Lease("sweeper", "me", 1, 1_800_000_000_000 + 15_000)
