@@ -55,9 +55,10 @@ runpy.run_path(script, run_name="__main__")
 ENGINE: Final = """
 import os
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
+from arco_flow.adapters.gcp.secrets import read_secrets
 from arco_flow.adapters.gcp.settings import read_settings
 from arco_flow.adapters.gcp.wiring import build_engine
-build_engine(read_settings(os.environ), OperationCounts())
+build_engine(read_settings(os.environ), OperationCounts(), read_secrets(os.environ))
 """
 VERIFIER: Final = "import google.auth.jwt\n"
 """What tokens of callers are verified with; those of attempts need nothing of Google's."""

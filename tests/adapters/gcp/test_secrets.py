@@ -30,7 +30,8 @@ def manager(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     told = SimpleNamespace(data=b"", asked=[])
 
     class Client:
-        def access_secret_version(self, *, name: str) -> SimpleNamespace:
+        def access_secret_version(self, *, name: str, timeout: float) -> SimpleNamespace:
+            assert timeout
             told.asked.append(name)
             if isinstance(told.data, Exception):
                 raise told.data

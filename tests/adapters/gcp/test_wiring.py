@@ -8,6 +8,8 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from google.api_core.exceptions import PermissionDenied
+from google.cloud import secretmanager
 
 from adapters.gcp.served import certificates, issuer
 from arco_flow.adapters.gcp import wiring
@@ -102,6 +104,26 @@ async def _asked(api: _Api) -> Response:
         return b""
 
     return await wiring._answered(api.handle, Request("GET", "/v1/openapi.json"), no_body)
+
+
+def test_a_secret_that_can_not_be_read_now_is_named_in_the_log_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Google's client fails from here. Nobody knows who asks as long as there is no engine."""
+
+    class Client:
+        def access_secret_version(self, *, name: str, timeout: float) -> object:
+            with pytest.raises(RuntimeError, match="no running event loop"):
+                asyncio.get_running_loop()
+            raise PermissionDenied(f"no access to {name} within {timeout}")
+
+    monkeypatch.setattr(secretmanager, "SecretManagerServiceClient", Client)
+    monkeypatch.setenv("ARCO_FLOW_TENANT_SECRET", SECRET)
+    monkeypatch.setenv("ARCO_FLOW_TOKEN_SECRET", "projects/shop/secrets/token/versions/1")
+    answer = asyncio.run(_asked(_Api(plane(), "api")))
+    assert answer.status == 503
+    assert b"projects/shop" not in answer.body
+    assert "the secret projects/shop/secrets/token/versions/1 can not be read" in caplog.text
 
 
 def test_a_worker_that_is_not_told_where_to_report_does_not_start() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from arco_flow.domain.errors import InvalidInput, Unavailable
 
 MIN_SECRET_BYTES = 32
+_CALL_SECONDS = 10.0
 _NAMES = ("ARCO_FLOW_TENANT_SECRET", "ARCO_FLOW_TOKEN_SECRET")
 
 
@@ -53,7 +54,8 @@ def _from_secret_manager(version: str) -> str:
 
     try:
         client = secretmanager.SecretManagerServiceClient()
-        data: bytes = client.access_secret_version(name=version).payload.data
+        found = client.access_secret_version(name=version, timeout=_CALL_SECONDS)
+        data: bytes = found.payload.data
     except (GoogleAPIError, GoogleAuthError) as error:
         raise Unavailable(f"the secret {version} can not be read: {error}") from error
     return data.decode(errors="replace")

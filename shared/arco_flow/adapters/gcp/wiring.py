@@ -22,9 +22,9 @@ from arco_flow.adapters.gcp.json_logs import install_json_logs, trace_of
 from arco_flow.adapters.gcp.oidc import OidcVerifier
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.gcp.pacing import Pace
-from arco_flow.adapters.gcp.secrets import read_secrets
+from arco_flow.adapters.gcp.secrets import PlaneSecrets, read_secrets
 from arco_flow.adapters.gcp.settings import FunctionSettings, read_settings
-from arco_flow.domain.errors import ArcoError, InvalidInput, Rejected
+from arco_flow.domain.errors import ArcoError, InvalidInput, Rejected, Unavailable
 from arco_flow.http.asgi import body_reader, head_of
 from arco_flow.http.deliveries import Caller, DeadLetter, DeliveryEndpoint
 from arco_flow.http.messages import ReadBody, Request, Response
@@ -97,12 +97,16 @@ class CloudPlane:
         async with self._building:
             if self._engine is None:
                 try:
-                    self._engine = build_engine(self.settings, self.counts)
+                    keys = await asyncio.to_thread(read_secrets, os.environ)
+                    self._engine = build_engine(self.settings, self.counts, keys)
                 except Rejected as error:
                     # Our fault: a delivery that is told so comes again, and a caller of the API
                     # has done nothing wrong.
                     told = f"this function is deployed wrongly: {error.message}"
                     raise ArcoError(told, fix=error.fix) from error
+                except Unavailable as error:
+                    # Who asks is not known yet, and has no use for the names of secrets.
+                    raise Unavailable("this function can not begin now") from error
             return self._engine
 
     def callers(self) -> Caller:
@@ -141,7 +145,7 @@ class CloudPlane:
         logging.getLogger("arco_flow.operations").info("%s", json.dumps(self.counts.so_far()))
 
 
-def build_engine(settings: FunctionSettings, counts: OperationCounts) -> Engine:
+def build_engine(settings: FunctionSettings, counts: OperationCounts, keys: PlaneSecrets) -> Engine:
     """The engine over Firestore, Cloud Tasks and Cloud Storage."""
     from arco_flow.adapters.gcp.cloud_storage import CloudObjects
     from arco_flow.adapters.gcp.cloud_tasks import CloudTasks, Target
@@ -150,7 +154,6 @@ def build_engine(settings: FunctionSettings, counts: OperationCounts) -> Engine:
     from arco_flow.adapters.threaded import ThreadedObjects
     from arco_flow.engine.context import Engine, Settings
 
-    keys = read_secrets(os.environ)
     objects = ThreadedObjects(CloudObjects(settings.bucket, counts=counts, pace=STORAGE_PACE))
     atexit.register(objects.close)
     targets = {
