@@ -139,7 +139,9 @@ def validate_labels(labels: Mapping[str, str]) -> dict[str, str]:
     Sorted by key.
     """
     if len(labels) > MAX_LABELS:
-        raise InvalidInput(f"{len(labels)} labels; a run has at most {MAX_LABELS}")
+        raise InvalidInput(
+            f"{len(labels)} labels; a run has at most {MAX_LABELS}", fix="leave out some of them"
+        )
     checked: dict[str, str] = {}
     for key in sorted(labels):
         name = _printable("label", key, MAX_LABEL_KEY_CHARS, "triggered_by")

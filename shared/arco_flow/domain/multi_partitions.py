@@ -72,7 +72,8 @@ class MultiPartitions:
         if len(self.dims) > MAX_DIMENSIONS:
             raise DefinitionError(
                 f"MultiPartitions: {len(self.dims)} dimensions, at most {MAX_DIMENSIONS} fit into "
-                "a key"
+                "a key",
+                fix="join some of them in the keys of one StaticPartitions",
             )
         for name, definition in self.dims.items():
             _check_dimension(name, definition)
@@ -204,4 +205,7 @@ def _check_dimension(name: str, definition: PartitionsDefinition) -> None:
         except InvalidInput as error:
             raise DefinitionError(f"MultiPartitions: {error.message}", fix=error.fix) from error
     elif isinstance(definition, TimePartitions) and _RESERVED & set(definition.windows.fmt):
-        raise DefinitionError(f"MultiPartitions: fmt of dimension '{name}' holds one of | [ ] ,")
+        raise DefinitionError(
+            f"MultiPartitions: fmt of dimension '{name}' holds one of | [ ] ,",
+            fix="these join and list keys: use other characters, for example fmt='%Y-%m-%d'",
+        )

@@ -252,7 +252,11 @@ def check_count(found: Mapping[str, Sequence[str]]) -> None:
     total = sum(len(keys) for keys in found.values())
     _check_total(total)
     if total == 0:
-        raise InvalidInput("the selection matches no asset", reason="EMPTY_SELECTION")
+        raise InvalidInput(
+            "the selection matches no asset",
+            fix="arco-flow assets lists what is there",
+            reason="EMPTY_SELECTION",
+        )
 
 
 def _check_total(total: int) -> None:

@@ -336,14 +336,19 @@ def _whole(self: TimePartitions, name: str, low: int, high: int) -> int:
 
 
 _LONGEST_FORMAT = 100
+_FORMAT_FIX = "for example fmt='%Y-%m-%d'"
 
 
 def _legible(fmt: object) -> str:
     """The format when it is text of one line that reads what it writes. Raises InvalidInput."""
     if not isinstance(fmt, str) or len(fmt) > _LONGEST_FORMAT:
-        raise InvalidInput(f"fmt is no text of at most {_LONGEST_FORMAT} characters")
+        raise InvalidInput(
+            f"fmt is no text of at most {_LONGEST_FORMAT} characters", fix=_FORMAT_FIX
+        )
     if not fmt.isprintable() or "..." in fmt:
-        raise InvalidInput(f"fmt {fmt!r} holds '...' or a character that can not be shown")
+        raise InvalidInput(
+            f"fmt {fmt!r} holds '...' or a character that can not be shown", fix=_FORMAT_FIX
+        )
     example = datetime(2026, 1, 31, 6, tzinfo=UTC)
     try:
         datetime.strptime(example.strftime(fmt), fmt)  # noqa: DTZ007 - only tried

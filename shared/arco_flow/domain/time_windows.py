@@ -279,7 +279,10 @@ class _Exclusions:
 
     def _longer(self, step: int) -> int:
         if step > _LONGEST_RUN:
-            raise InvalidInput(f"the exclusions leave no window in {_LONGEST_RUN} of them")
+            raise InvalidInput(
+                f"the exclusions leave no window in {_LONGEST_RUN} of them",
+                fix="exclude less, or use a cron expression that has no such ticks",
+            )
         return step * 2
 
     def _covering(self, low: int, high: int) -> list[int]:

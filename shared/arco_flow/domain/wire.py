@@ -56,7 +56,11 @@ def _check(value: object, path: str, depth: int) -> None:
     if kind is str or kind is int or kind is bool or value is None:
         return
     if depth > MAX_DEPTH:
-        raise InvalidInput(f"nesting deeper than {MAX_DEPTH} levels", where=path)
+        raise InvalidInput(
+            f"nesting deeper than {MAX_DEPTH} levels",
+            where=path,
+            fix="write the inner levels as text, or as several values",
+        )
     if kind is dict:
         _check_keys(value, path, depth)  # type: ignore[arg-type]
     elif kind is list or kind is tuple:
@@ -69,7 +73,9 @@ def _check(value: object, path: str, depth: int) -> None:
 def _check_keys(value: dict[object, object], path: str, depth: int) -> None:
     for key, item in value.items():
         if type(key) is not str:
-            raise InvalidInput(f"object key {key!r} is no string", where=path)
+            raise InvalidInput(
+                f"object key {key!r} is no string", where=path, fix=f"write it as '{key}'"
+            )
         inner = type(item)
         if inner is str or inner is int:
             continue
@@ -84,7 +90,11 @@ def _refused(value: object, path: str) -> InvalidInput:
             fix="write it as a string, or scale it to an integer",
             reason="FLOAT_IN_FINGERPRINT",
         )
-    return InvalidInput(f"{type(value).__name__} is no JSON value", where=path)
+    return InvalidInput(
+        f"{type(value).__name__} is no JSON value",
+        where=path,
+        fix="use text, whole numbers, True, False, None, lists, and dicts whose keys are text",
+    )
 
 
 def sha256_hex(data: bytes) -> str:
