@@ -240,7 +240,7 @@ def a_run_key_without_a_reservation(p: Patches) -> None:
 def a_fresh_run_id_per_request(p: Patches) -> None:
     """Each try of a request makes an id of its own."""
     p.edit(
-        run_bridge._run_of_key,
+        run_bridge._new_run,
         "run_id_of(engine.tenant_secret, scope, run_key)",
         "'run_' + engine.clock.new_id()",
     )
@@ -273,10 +273,10 @@ def a_conflict_told_but_not_recorded(p: Patches) -> None:
 def a_run_accepted_before_its_commit(p: Patches) -> None:
     """A request is answered with 200 although its run could not be stored."""
     p.edit(
-        run_bridge._run_of_key,
-        "run = await _open(engine, scope, seed, plan, spec, digest)",
+        run_bridge._new_run,
+        "run = await _open(engine, scope, seed, plan, spec, request_fingerprint(spec))",
         "try:\n"
-        "        run = await _open(engine, scope, seed, plan, spec, digest)\n"
+        "        run = await _open(engine, scope, seed, plan, spec, request_fingerprint(spec))\n"
         "    except __import__('arco_flow').domain.errors.Unavailable:\n"
         "        run = seed",
     )
@@ -286,13 +286,9 @@ def a_run_accepted_before_its_commit(p: Patches) -> None:
 def an_unknown_outcome_cleaned_up(p: Patches) -> None:
     """A commit whose answer was lost counts as failed, and what it refers to is removed."""
     p.edit(
-        run_bridge._run_of_key,
-        "run = await _open(engine, scope, seed, plan, spec, digest)",
-        "try:\n"
-        "        run = await _open(engine, scope, seed, plan, spec, digest)\n"
-        "    except __import__('arco_flow').domain.errors.OutcomeUnknown:\n"
-        "        await engine.objects.delete(plan_path(scope, plan.plan_id))\n"
-        "        raise",
+        run_bridge._open,
+        "if not await _is_kept(engine, scope, reservation):\n            raise",
+        "await engine.objects.delete(plan_path(scope, plan.plan_id))\n        raise",
     )
 
 
