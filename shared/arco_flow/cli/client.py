@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import msgspec
 
+from arco_flow.cli.credentials import refused_token
 from arco_flow.cli.failures import PlaneRefused, PlaneUnreachable
 from arco_flow.domain.errors import InvalidInput
 
@@ -32,6 +33,7 @@ T = TypeVar("T")
 class PlaneClient:
     """Speaks to one workspace of one plane. Not for several threads at a time.
 
+    renew: a fresh token; it is asked for once per request whose token is refused.
     pause: waits for seconds before a request is repeated.
     """
 
@@ -41,6 +43,7 @@ class PlaneClient:
         token: str,
         workspace: str,
         *,
+        renew: Callable[[], str] | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         parts = _address(url)
@@ -54,7 +57,8 @@ class PlaneClient:
         self._secure = parts.scheme == "https"
         self._netloc = parts.netloc.rpartition("@")[2]
         self._base = f"{parts.path.rstrip('/')}/v1/workspaces/{quote(workspace, safe='')}"
-        self._headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._token = token
+        self._renew = renew
         self._connection: http.client.HTTPConnection | None = None
         self._pause = pause
 
@@ -97,7 +101,7 @@ class PlaneClient:
         for attempt in range(1, ATTEMPTS + 1):
             asked_seconds = 0.0
             try:
-                status, raw, asked_seconds = self._exchange(method, target, body)
+                status, raw, asked_seconds = self._admitted(method, target, body)
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 if attempt == ATTEMPTS or not repeat:
@@ -107,15 +111,24 @@ class PlaneClient:
                     return _decoded(status, raw, kind)
                 may_pass = status == 429 or (status == 503 and repeat)
                 if attempt == ATTEMPTS or not may_pass:
-                    raise _refused(status, raw)
+                    raise self._refused(status, raw)
             # Nothing tells a client that a server is well again: it has to ask.
             self._pause(max(pause_seconds, asked_seconds))
             pause_seconds *= 2
         raise AssertionError("the last attempt has returned or raised")
 
+    def _admitted(self, method: str, target: str, body: bytes | None) -> tuple[int, bytes, float]:
+        """As `_exchange`, and once more with a fresh token: what is refused for its token has done
+        nothing."""
+        answer = self._exchange(method, target, body)
+        if answer[0] == 401 and self._renew is not None:
+            self._token = self._renew()
+            answer = self._exchange(method, target, body)
+        return answer
+
     def _exchange(self, method: str, target: str, body: bytes | None) -> tuple[int, bytes, float]:
         """Status, body, and for how many seconds the server asks to wait."""
-        headers = dict(self._headers)
+        headers = {"authorization": f"Bearer {self._token}"} if self._token else {}
         if body is not None:
             headers["content-type"] = "application/json"
         connection = self._connected()
@@ -128,6 +141,12 @@ class PlaneClient:
             connect = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
             self._connection = connect(self._netloc, timeout=TIMEOUT_SECONDS)
         return self._connection
+
+    def _refused(self, status: int, raw: bytes) -> PlaneRefused | PlaneUnreachable:
+        error = _refused(status, raw)
+        if status != 401:
+            return error
+        return refused_token(self._token, self.url, error.reason, error.message)
 
     def _unreachable(self, error: Exception) -> PlaneUnreachable:
         named = "ARCO_FLOW_URL" if os.environ.get("ARCO_FLOW_URL") else None
@@ -186,9 +205,6 @@ def _refused(status: int, raw: bytes) -> PlaneRefused | PlaneUnreachable:
         )
         reason = "NO_PLANE"
         info = {}
-    if status == 401:
-        fix = "set ARCO_FLOW_TOKEN to the plane's token"
-        return PlaneRefused(status, reason, f"{message}\n  fix: {fix}")
     if reason == "INTERNAL":
         fix = "see the plane's log, or its stack: arco-flow --debug …"
         return PlaneRefused(status, reason, f"{message}\n  fix: {fix}")

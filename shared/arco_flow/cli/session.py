@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from arco_flow.cli.client import PlaneClient
+from arco_flow.cli.credentials import TOKEN, TOKEN_COMMAND, token_of_command
 from arco_flow.cli.project import PlaneFile, Project
 from arco_flow.domain.errors import Conflict, Unavailable
 
@@ -43,13 +44,25 @@ def open_session(project: Project, *, deliver: bool = False) -> Iterator[Session
     """
     url = os.environ.get("ARCO_FLOW_URL", "")
     if url:
-        client = PlaneClient(url, os.environ.get("ARCO_FLOW_TOKEN", ""), project.workspace)
+        client = _named(url, project.workspace)
         yield from _closing(Session(client, project, remote=True, lasting=True))
         return
     with contextlib.ExitStack() as stack:
         reached = _running(project) or _embedded(stack, project, deliver=deliver)
         client = PlaneClient(reached.url, reached.token, reached.workspace)
         yield from _closing(Session(client, project, remote=False, lasting=reached.lasting))
+
+
+def _named(url: str, workspace: str) -> PlaneClient:
+    """A client of the plane at an address, with the token of the environment."""
+    token, command = (os.environ.get(name, "") for name in (TOKEN, TOKEN_COMMAND))
+    if not command:
+        return PlaneClient(url, token, workspace)
+
+    def renew() -> str:
+        return token_of_command(command)
+
+    return PlaneClient(url, token or renew(), workspace, renew=renew)
 
 
 def _running(project: Project) -> PlaneFile | None:
