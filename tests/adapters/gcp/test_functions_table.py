@@ -79,6 +79,12 @@ def test_deliveries_are_let_in_from_the_accounts_that_send_them(table: Functions
             assert ("tasks" in row.callers) == bool(row.route), "a route is called by a queue"
 
 
+def test_only_who_is_delivered_to_may_publish(table: FunctionsTable) -> None:
+    may = {name for name, row in table.functions.items() if "pubsub" in row.uses}
+    # They put aside what can never succeed; who is called answers it to the caller.
+    assert may == {name for name, row in table.functions.items() if row.trigger != "http"}
+
+
 def test_what_calls_a_function_does_not_run_one(table: FunctionsTable) -> None:
     identities = {row.identity for row in table.functions.values()}
     callers = {caller for row in table.functions.values() for caller in row.callers}
