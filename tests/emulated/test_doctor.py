@@ -17,6 +17,8 @@ from google.cloud.scheduler_v1.services.cloud_scheduler.transports import (
     CloudSchedulerGrpcTransport,
 )
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
+from google.pubsub_v1 import SubscriberClient
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from arco_flow.adapters.gcp import diagnosis_stores
 from arco_flow.adapters.gcp.diagnosis import CHECKS, deployment_of, diagnose
@@ -93,6 +95,7 @@ def test_what_is_broken_is_named_with_its_mend(tmp_path):
         environment = environment_of(running.plane)
         _pause_queue(environment, "timers")
         _delete_job(environment, "sweeper")
+        _delete_subscription(environment, "dead-letters-inspect")
         _end_function(running, "run_bridge")
         Project(tmp_path, ".", "w0").keep_doctor_environment(environment)
         done = doctor(tmp_path)
@@ -111,6 +114,12 @@ def test_what_is_broken_is_named_with_its_mend(tmp_path):
                 "gcloud tasks queues resume timers --location=us-central1",
             )
         ],
+        "subscriptions": [
+            (
+                "the subscription 'dead-letters-inspect' is not there",
+                "apply Terraform again: it makes what functions.yaml says",
+            )
+        ],
         "jobs": [
             (
                 "the job 'sweeper' is not there",
@@ -119,7 +128,7 @@ def test_what_is_broken_is_named_with_its_mend(tmp_path):
         ],
     }
     assert done.exit_code == 1
-    assert done.stdout.endswith("3 to mend\n")
+    assert done.stdout.endswith("4 to mend\n")
     for problems in found.values():
         for what, mend in problems:
             assert f"{what}\n" in done.stdout
@@ -234,6 +243,13 @@ def _delete_job(environment, name):
         transport=CloudSchedulerGrpcTransport(channel=channel)
     )
     client.delete_job(name=f"projects/demo-arco/locations/us-central1/jobs/{name}")
+    channel.close()
+
+
+def _delete_subscription(environment, name):
+    channel = grpc.insecure_channel(environment["PUBSUB_EMULATOR_HOST"])
+    client = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+    client.delete_subscription(subscription=f"projects/demo-arco/subscriptions/{name}")
     channel.close()
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import grpc
 from google.api_core.exceptions import NotFound
 
+from arco_flow.adapters.gcp.dead_letters import SUBSCRIPTION as LETTERS
 from arco_flow.adapters.gcp.functions_table import Function, Queue
 from arco_flow.adapters.gcp.verdicts import CALL_SECONDS, Deployment, Problem, Verdict, counted
 
@@ -48,7 +49,8 @@ async def topics_exist(deployment: Deployment) -> Verdict:
 
 
 async def subscriptions_push_home(deployment: Deployment) -> Verdict:
-    """Each subscription exists, is of its topic and pushes to its function."""
+    """Each subscription exists, is of its topic and pushes to its function; dead letters are
+    kept."""
     return await asyncio.to_thread(_subscriptions, deployment)
 
 
@@ -125,10 +127,20 @@ def _subscriptions(deployment: Deployment) -> Verdict:
             problems += _differences(what, [("topic", found.topic, f"{prefix}/topics/{row.topic}")])
             if not emulator:
                 problems += _differences(what, _push_fields(deployment, found, name, row))
+        problems += _letters_kept(client, prefix)
     # On the emulator a relay pulls and pushes, so there is nothing to be read of where to.
     notes = ["where they push to is the relay's on emulators"] if emulator else []
-    told = counted(len(rows), "subscription")
+    told = counted(len(rows) + 1, "subscription")
     return Verdict(told, problems, notes)
+
+
+def _letters_kept(client: Any, prefix: str) -> list[Problem]:
+    """Without its subscription a dead letter is gone once it is published."""
+    try:
+        client.get_subscription(subscription=f"{prefix}/subscriptions/{LETTERS}", **_ONCE)
+    except NotFound:
+        return [Problem(f"the subscription '{LETTERS}' is not there", _APPLY)]
+    return []
 
 
 def _push_fields(
