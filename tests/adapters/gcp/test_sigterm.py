@@ -28,10 +28,11 @@ SERVE = f"""
 import sys
 sys.path.insert(0, {str(FUNCTIONS)!r})
 import serve
-serve.GRACE_SECONDS = 0.5
+serve.GRACE_SECONDS = float(sys.argv[1])
 serve.main()
 """
-"""As `serve.py`, in less time than the platform grants."""
+"""As `serve.py`, with another grace than the platform's."""
+SHORT, LONG = "0.3", "20"
 
 CODE = """
 import os, threading
@@ -52,14 +53,14 @@ pytestmark = pytest.mark.xdist_group("processes")
 class Function:
     """A process of one function, with nothing behind it but who takes reports."""
 
-    def __init__(self, name: str, folder: Path, bench: Bench, stack: ExitStack) -> None:
+    def __init__(self, name: str, grace: str, folder: Path, bench: Bench, stack: ExitStack) -> None:
         self.issuer = Issuer.open(folder / "issuer")
         certificates = stack.enter_context(_serving(self.issuer.certs()))
         self.port = free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
         log = stack.enter_context((folder / "log").open("wb"))
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVE],
+            [sys.executable, "-c", SERVE, grace],
             env=self._environment(name, bench, certificates),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -128,15 +129,15 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 @contextmanager
-def serving(name: str, folder: Path, bench: Bench) -> Iterator[Function]:
+def serving(name: str, grace: str, folder: Path, bench: Bench) -> Iterator[Function]:
     with ExitStack() as stack:
-        yield Function(name, folder, bench, stack)
+        yield Function(name, grace, folder, bench, stack)
 
 
 def test_what_is_in_flight_is_answered_and_nothing_new_is_taken(
     tmp_path: Path, bench: Bench
 ) -> None:
-    with serving("dispatch", tmp_path, bench) as function:
+    with serving("dispatch", LONG, tmp_path, bench) as function:
         opened = function.send("Expect: 100-continue\r\nContent-Length: 2")
         # The body is asked for when the caller was let in: it is worked on from here on.
         assert opened.recv(65536)[:12] == b"HTTP/1.1 100"
@@ -158,7 +159,7 @@ def deliver(function: Function, envelope: dict[str, Any]) -> socket.socket:
 
 def test_an_attempt_that_outlasts_the_instance_is_handed_back(tmp_path: Path, bench: Bench) -> None:
     bench.write(CODE)
-    with serving("worker", tmp_path, bench) as function:
+    with serving("worker", SHORT, tmp_path, bench) as function:
         opened = deliver(function, bench.envelope("sales.waits"))
         worker_id = bench.server.next("started")["workerId"]
         wait_until((bench.root / "pid.written").exists)
@@ -177,7 +178,7 @@ def test_an_attempt_that_has_not_begun_when_its_instance_ends_is_not_reported(
 ) -> None:
     os.mkfifo(bench.root / "loading.fifo")
     bench.write("open('loading.fifo', 'w').close()\nimport threading\nthreading.Event().wait()\n")
-    with serving("worker", tmp_path, bench) as function:
+    with serving("worker", SHORT, tmp_path, bench) as function:
         opened = deliver(function, bench.envelope("sales.waits"))
         with open(bench.root / "loading.fifo"):
             assert function.end() == 0
