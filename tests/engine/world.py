@@ -37,6 +37,7 @@ from arco_flow.engine.sweeper import sweep
 from arco_flow.engine.timer_ingest import ingest_timer
 from arco_flow.engine.views import DeployOutcome, RunAccepted, RunSpec, RunView
 from arco_flow.simulation.checks import CHECKS
+from arco_flow.simulation.faults import immediate
 from arco_flow.simulation.fleet import SkewedClock
 from arco_flow.simulation.history import History, read_history
 from arco_flow.simulation.violation import ViolatedError, Violation
@@ -49,7 +50,6 @@ from arco_flow.simulation.world import (
     Answer,
     Sent,
     Shape,
-    immediate,
     unfinished,
 )
 

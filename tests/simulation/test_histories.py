@@ -23,7 +23,7 @@ from arco_flow.simulation.campaign import run_campaign
 SHARED = Path(__file__).parents[2] / "shared"
 CORPUS = sorted(Path(__file__).with_name("corpus").glob("*.json"))
 BATCH = 25
-FIXED = 250
+FIXED = 200
 """Seeds that every change is held against."""
 ENOUGH = 1000
 """Seeds by which every goal must have been reached."""

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
 from arco_flow.adapters.memory.faults import Faults, SimulatedCrash
 from arco_flow.domain.errors import OutcomeUnknown, Unavailable
 from arco_flow.simulation.chance import Dice, stream
 from arco_flow.simulation.kernel import Kernel, nap, turn
 
+T = TypeVar("T")
 SECONDS = 1000
 RATES = (0.002, 0.01, 0.03, 0.08)
+SLOW_RATES = (0, 0.01, 0.08, 0.3)
+LANDING_RATES = (0, 0, 0.03, 0.15)
+ECHO_RATES = OVERTAKING_RATES = (0, 0, 0.1, 0.5)
 _BEFORE, _AFTER = 0, 1
 
 
@@ -36,9 +42,15 @@ class FaultPlan:
 
     refused: not applied. lost: applied, the answer is lost. crashed: the process ends before or
     after. slow: the call takes up to `slow_ms`. yields: turns that others get within a call.
-    duplicated, late, early, dropped: of deliveries. net_refused, net_lost, net_twice: of requests
-    between processes. freezes, kills: times (ms from the start) at which a process stands still
-    for a span, or ends. skews_ms: how far the clocks of processes are off.
+    pace_ms: each call takes half of it, also in calm weather, which has no other races.
+    landed: a write is applied up to `landed_ms` after its caller was told that nobody knows.
+    echoed: one that was answered arrives once more, so much later. locked: a commit is refused
+    though nobody else has written. overtaken: a write over an object waits until it comes too
+    late; one under a lease ten times as often, any other commit a tenth as often.
+    pointer_ms: an object that is overwritten sooner than so long after its last write is refused
+    for a while. duplicated, late, early, dropped: of deliveries. net_refused, net_lost, net_twice:
+    of requests between processes. freezes, kills: times (ms from the start) at which a process
+    stands still for a span, or ends. skews_ms: how far the clocks of processes are off.
     """
 
     refused: float = 0
@@ -47,6 +59,13 @@ class FaultPlan:
     slow: float = 0
     slow_ms: int = 0
     yields: int = 0
+    pace_ms: int = 0
+    landed: float = 0
+    echoed: float = 0
+    landed_ms: int = 0
+    locked: float = 0
+    overtaken: float = 0
+    pointer_ms: int = 0
     duplicated: float = 0
     late: float = 0
     early: float = 0
@@ -61,19 +80,26 @@ class FaultPlan:
 
 
 def draw_plan(seed: int, chaos_ms: int) -> FaultPlan:
-    """The weather of a seed: each kind is on with 3 chances in 5, at a rate of its own."""
+    """The weather of a seed: each kind is on with a chance of its own, at a rate of its own."""
     chance = stream(seed, "weather")
 
-    def rate() -> float:
-        return chance.choice(RATES) if chance.random() < 0.6 else 0
+    def rate(share: float = 0.6) -> float:
+        return chance.choice(RATES) if chance.random() < share else 0
 
     return FaultPlan(
         refused=rate(),
         lost=rate(),
         crashed=min(rate(), 0.03),
-        slow=rate(),
-        slow_ms=chance.choice((50, 500, 5 * SECONDS)),
+        slow=chance.choice(SLOW_RATES),
+        slow_ms=chance.choice((50, 500, 5 * SECONDS, 12 * SECONDS)),
         yields=chance.choice((0, 1, 3)),
+        pace_ms=chance.choice((0, 0, 0, 30)),
+        landed=chance.choice(LANDING_RATES),
+        echoed=chance.choice(ECHO_RATES),
+        landed_ms=chance.choice((500, 5 * SECONDS, 8 * SECONDS, 30 * SECONDS)),
+        locked=rate(0.4),
+        overtaken=chance.choice(OVERTAKING_RATES),
+        pointer_ms=chance.choice((0, SECONDS)),
         duplicated=3 * rate(),
         late=3 * rate(),
         early=3 * rate(),
@@ -87,8 +113,18 @@ def draw_plan(seed: int, chaos_ms: int) -> FaultPlan:
             for _ in range(chance.choice((0, 0, 1, 3)))
         ),
         kills=tuple(chance.randrange(chaos_ms) for _ in range(chance.choice((0, 0, 1, 3)))),
-        skews_ms=chance.choice(((0,), (0,), (0, 3 * SECONDS, -3 * SECONDS), (60 * SECONDS, 0))),
+        skews_ms=chance.choice(_SKEWS),
     )
+
+
+_SKEWS: Final = (
+    (0,),
+    (0,),
+    (0, 40, -40),
+    (0, 2 * SECONDS, -2 * SECONDS),
+    (0, 3 * SECONDS, -3 * SECONDS),
+    (60 * SECONDS, 0),
+)
 
 
 def _draw_storms(chance: random.Random, chaos_ms: int) -> tuple[Storm, ...]:
@@ -128,6 +164,7 @@ class SimulatedFaults(Faults):
         self.active = True
         self.plan = plan
         self.struck = struck
+        self._is_spared = False
         self._kernel = kernel
         self._dice = Dice(seed)
         self._start_ms = kernel.clock.now_ms()
@@ -156,11 +193,13 @@ class SimulatedFaults(Faults):
 
     async def pause(self, site: str) -> None:
         """Let others go on, or take a while."""
-        if not self.active or self._kernel.current is None:
+        if self._is_spared or self._kernel.current is None:
             return
         plan = self.plan
+        if plan.pace_ms:
+            await nap(int(self._dice.roll(f"{site}/time") * (plan.pace_ms + 1)))
         place = f"{site}/pace"
-        if plan.slow or plan.yields:
+        if self.active and (plan.slow or plan.yields):
             roll = self._dice.roll(place)
             if roll < plan.slow:
                 identity = f"{place}#{self._dice.count(place)}"
@@ -182,6 +221,15 @@ class SimulatedFaults(Faults):
             return None
         self._kernel.trace.say(self._kernel.clock.now_ms(), f"fault: {place} {kind}")
         return roll / rate
+
+    def spared(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of a port's call outside of time: no fault strikes it, nobody else goes on.
+        Raises what it raises."""
+        was_active, self.active, self._is_spared = self.active, False, True
+        try:
+            return immediate(work)
+        finally:
+            self.active, self._is_spared = was_active, False
 
     def _kind(self, site: str, moment: str, rate: float, crashed: float) -> str:
         """What happens at this moment of the call: "" nothing, "fail" or "crash"."""
@@ -205,3 +253,14 @@ class SimulatedFaults(Faults):
             and site.startswith(storm.port)
             for storm in self.plan.storms
         )
+
+
+def immediate(work: Coroutine[Any, Any, T]) -> T:
+    """The result of what never waits. Raises RuntimeError when it does."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    work.close()
+    raise RuntimeError("a port waits where nobody else can go on")

@@ -91,6 +91,10 @@ class Fleet:
             raise OutcomeUnknown(f"the answer to {name} was lost")
         return result
 
+    def name_of(self, engine: Engine) -> str:
+        """The name of the process that an engine is of, as long as it lives."""
+        return next(i.host.name for i in self.instances if i.engine is engine)
+
     def fresh_engine(self) -> Engine:
         """An engine that remembers nothing, of a process that serves nobody."""
         self._births += 1

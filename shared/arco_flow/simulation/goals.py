@@ -23,6 +23,13 @@ _SITES: Final = (
     "objects.get",
     "objects.put_if_absent",
 )
+_WRITES: Final = (
+    "store.post",
+    "store.commit",
+    "store.acquire_lease",
+    "objects.put_if_absent",
+    "objects.put_if_generation",
+)
 _STRIKES: Final = ("before", "after", "crash before", "crash after", "slow")
 _QUEUES: Final = ("wakes", "timers", "worker")
 _DELIVERIES: Final = ("late", "early", "duplicated", "dropped")
@@ -30,6 +37,12 @@ _DELIVERIES: Final = ("late", "early", "duplicated", "dropped")
 GOALS: Final[tuple[str, ...]] = (
     *(f"fault: {strike} {site}" for strike in _STRIKES for site in _SITES),
     *(f"fault: {delivery} queue {queue}" for delivery in _DELIVERIES for queue in _QUEUES),
+    *(f"fault: {landing} {site}" for landing in ("landed", "echoed") for site in _WRITES),
+    "fault: locked store.commit",
+    "fault: overtaken store.commit",
+    "fault: overtaken a fenced commit",
+    "fault: overtaken objects.put_if_generation",
+    "fault: throttled objects.put_if_generation",
     "fault: refused net",
     "fault: lost net",
     "fault: twice net",
@@ -37,6 +50,7 @@ GOALS: Final[tuple[str, ...]] = (
     "fault: kill process",
     "a lease changed hands",
     "a commit was fenced",
+    "a sweep was asked for by the one before it",
     "applied LeadershipTaken",
     "an event waited in an inbox",
     "a task was retried",

@@ -15,7 +15,7 @@ from arco_flow.simulation.narration import tell_commit
 from arco_flow.simulation.scenario import Scenario
 from arco_flow.simulation.violation import Violation
 from arco_flow.simulation.watch import Watch
-from arco_flow.simulation.workload import Workload, begin_workload, draw_workload
+from arco_flow.simulation.workload import EPILOGUE_MS, Workload, begin_workload, draw_workload
 from arco_flow.simulation.world import MINUTES, SECONDS, World
 
 SETTLE_MS = 12 * 60 * MINUTES
@@ -57,6 +57,7 @@ class Simulation:
         self, scenario: Scenario, workload: Workload, plan: FaultPlan, *, keep_lines: bool
     ) -> None:
         self.violations: list[Violation] = []
+        self._calm_ms = 0
         self.scenario = scenario
         self.workload = workload
         self.world = World(
@@ -67,17 +68,19 @@ class Simulation:
             only=scenario.only,
             keep_lines=keep_lines,
         )
+        self._start_ms = self.world.now_ms
         self.watch = Watch(self._on_violation, self._on_commit if keep_lines else None)
         self.world.store.observers.append(self.watch)
         self.world.objects.observers.append(self.watch)
 
     def tell(self) -> Outcome:
         """All phases; the checks of the end only when nothing was violated before it."""
-        world, start_ms = self.world, self.world.now_ms
+        world, start_ms = self.world, self._start_ms
         self._begin()
         until_ms = self.scenario.until_ms
         self._run(start_ms + (self.workload.chaos_ms if until_ms is None else until_ms))
         world.calm()
+        self._calm_ms = world.now_ms
         self._expect_wakes()
         self._settle()
         if not self.violations:
@@ -126,16 +129,32 @@ class Simulation:
             soon_ms = settings.wake_ms + settings.skew_ms + spread_ms + SECONDS
             self.watch.expect_wakes(self.world.now_ms + 2 * MINUTES, soon_ms)
 
+    def _expect_sweeps(self) -> None:
+        """A sweep that found anything open is followed by the one that it has asked for, if clocks
+        differ by less than half of what lies between the two."""
+        world, width_ms = self.world, self.world.shape.settings.sweep_again_ms
+        skews_ms, since_ms = world.faults.plan.skews_ms, world.swept_ms
+        spread_ms = max(skews_ms) - min(skews_ms)
+        is_late = world.now_ms > since_ms + 2 * width_ms + spread_ms
+        is_calm = since_ms > self._calm_ms + EPILOGUE_MS
+        is_asked = world.swept_while_open and 2 * spread_ms < width_ms
+        if is_calm and is_late and is_asked and world.unfinished():
+            text = f"none since {since_ms}, now {world.now_ms}"
+            self._on_violation(Violation("a_sweep_asks_for_the_next_one", text))
+
     def _settle(self) -> None:
         """Calm weather until nothing is left to do: a worker may report long after its run."""
         world, end_ms, quiet = self.world, self.world.now_ms + SETTLE_MS, 0
-        while quiet < QUIET_ROUNDS and not self.violations:
-            left = world.unfinished()
+        last_ms = self._start_ms + self.workload.until_ms
+        left = world.unfinished()
+        while (left or quiet < QUIET_ROUNDS) and not self.violations:
             if left and world.now_ms >= end_ms:
                 text = f"not finished after {SETTLE_MS} ms of calm:\n" + "\n".join(left)
                 self._on_violation(Violation("everything_ends", text))
-            quiet = 0 if left else quiet + 1
             self._run(world.now_ms + (10 * SECONDS if left else MINUTES))
+            left = world.unfinished()
+            self._expect_sweeps()
+            quiet = 0 if left or world.now_ms <= last_ms else quiet + 1
 
     def _run(self, until_ms: int) -> None:
         """Let happen what happens. What a process did not expect is a violation, also when its
@@ -161,6 +180,7 @@ class Simulation:
 
     def _sometimes(self) -> Counter[str]:
         found = Counter(self.watch.sometimes)
+        found["a sweep was asked for by the one before it"] += self.world.chained_sweeps
         for (place, kind), times in self.world.struck.kinds.items():
             found[f"fault: {kind} {place}"] += times
         for answer in self.world.answers:

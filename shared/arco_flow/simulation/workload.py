@@ -33,6 +33,10 @@ ME = "user:me"
 
 CHAOS_MS = {Load.BUSY: 60 * SECONDS, Load.SPARSE: 6 * 60 * MINUTES}
 """How long callers call and everything may go wrong."""
+EPILOGUE_MS = 4 * MINUTES
+"""Of calm after which nothing is late or stands still any more."""
+_EPILOGUES = 0.4
+"""Share of the histories that go on then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,11 @@ class Workload:
         """How long callers call."""
         return CHAOS_MS[self.load]
 
+    @property
+    def until_ms(self) -> int:
+        """When the last operation begins."""
+        return max(operation.at_ms for operation in self.operations)
+
 
 def draw_workload(seed: int, load: Load) -> Workload:
     """What happens in the history of a seed when nothing goes wrong."""
@@ -111,8 +120,12 @@ def _draw_shape(chance: random.Random) -> Shape:
         quiet_ms=chance.choice([0, 1000, 60_000]),
         wake_ms=chance.choice([100, 1000, 5000]),
         skew_ms=chance.choice([100, 5000]),
+        sweep_after_ms=chance.choice([2 * SECONDS, 10 * SECONDS]),
+        sweep_again_ms=chance.choice([0, 5 * SECONDS, 20 * SECONDS]),
     )
     return Shape(
+        # The scheduler calls once a minute where sweeps ask for the next one themselves.
+        sweep_ms=MINUTES if settings.sweep_again_ms else chance.choice([8, 20]) * SECONDS,
         instances=chance.choice([1, 2, 4]),
         embedded=chance.random() < 0.2,
         by_http=chance.random() < 0.3,
@@ -124,15 +137,15 @@ def _draw_workers(chance: random.Random) -> Behaviour:
     return workers.mixture(
         {
             workers.good: 8.0,
-            workers.long: chance.choice([0, 2]),
+            workers.long: chance.choice([0, 2, 6]),
             workers.deaf: chance.choice([0, 1]),
             workers.failing: chance.choice([0, 1, 4]),
             workers.silent: chance.choice([0, 1, 4]),
             workers.dead: chance.choice([0, 0.5]),
             workers.late: chance.choice([0, 1, 4]),
             workers.overtaking: chance.choice([0, 1]),
-            workers.double: chance.choice([0, 2]),
-            workers.racing: chance.choice([0, 2]),
+            workers.double: chance.choice([0, 2, 6]),
+            workers.racing: chance.choice([0, 2, 6]),
         }
     )
 
@@ -142,8 +155,7 @@ def _draw_all(chance: random.Random, load: Load) -> tuple[Operation, ...]:
     chaos_ms = CHAOS_MS[load]
     for scope, requests in ((SCOPE, chance.choice([4, 8])), (RIVAL, 2)):
         drawn.append((0, scope, Deploy(random_manifest(chance, "v0"))))
-        code = f"v{chance.randrange(3)}"
-        drawn.append((chance.randrange(chaos_ms), scope, Deploy(random_manifest(chance, code))))
+        drawn += [(at_ms, scope, what) for at_ms, what in _draw_deployments(chance, chaos_ms)]
         for number in range(3):
             added = (f"r{number}", f"s{chance.randrange(3)}")
             drawn.append((chance.randrange(chaos_ms), scope, Register(added)))
@@ -153,7 +165,31 @@ def _draw_all(chance: random.Random, load: Load) -> tuple[Operation, ...]:
             drawn.append((chance.randrange(chaos_ms), scope, NewerEvent(number)))
         for number in range(chance.choice([0, 3])):
             drawn.append((chance.randrange(chaos_ms), scope, Attack(number)))
+    drawn += [(at_ms, SCOPE, what) for at_ms, what in _draw_epilogue(chance, chaos_ms)]
     return tuple(Operation(number, *operation) for number, operation in enumerate(drawn))
+
+
+def _draw_deployments(chance: random.Random, chaos_ms: int) -> list[tuple[int, Deploy]]:
+    """One now and then, or several within seconds, as from branches that are merged together."""
+    number, span_ms = chance.choice([(1, chaos_ms), (3, chaos_ms), (4, 3 * SECONDS)])
+    start_ms = chance.randrange(chaos_ms - span_ms + 1)
+    return [
+        (
+            start_ms + chance.randrange(span_ms),
+            Deploy(random_manifest(chance, f"v{chance.randrange(3)}")),
+        )
+        for _ in range(number)
+    ]
+
+
+def _draw_epilogue(chance: random.Random, chaos_ms: int) -> list[tuple[int, Request]]:
+    """Runs in weather that is calm again: what waits then waits for nothing but its wake."""
+    if chance.random() > _EPILOGUES:
+        return []
+    return [
+        (chaos_ms + EPILOGUE_MS + chance.randrange(3 * SECONDS), _draw_request(chance, 10 + number))
+        for number in range(3)
+    ]
 
 
 def _draw_request(chance: random.Random, number: int) -> Request:

@@ -11,8 +11,7 @@ import msgspec
 from arco_flow.adapters.delivery import Delivery, QueueSettings
 from arco_flow.adapters.memory.clock import VirtualClock
 from arco_flow.adapters.memory.faults import SimulatedCrash
-from arco_flow.adapters.memory.objects import AsyncMemoryObjects, MemoryObjects
-from arco_flow.adapters.memory.store import MemoryStore
+from arco_flow.adapters.memory.objects import MemoryObjects
 from arco_flow.adapters.memory.tasks import MemoryTasks
 from arco_flow.domain.effects import StopAttempt
 from arco_flow.domain.envelope import DispatchEnvelope, parse_envelope
@@ -29,6 +28,7 @@ from arco_flow.simulation.faults import FaultPlan, SimulatedFaults, Struck
 from arco_flow.simulation.fleet import Fleet, Instance, Request, SkewedClock
 from arco_flow.simulation.front_door import FrontDoor
 from arco_flow.simulation.kernel import Host, Job, Kernel, ended, nap
+from arco_flow.simulation.landing import LateObjects, LateStore
 from arco_flow.simulation.narration import tell_answer
 from arco_flow.simulation.trace import Trace
 
@@ -112,8 +112,9 @@ class World:
         self.faults = SimulatedFaults(self.kernel, plan, seed, self.struck)
         self.shape = shape
         self.behaviour = behaviour
-        self.store = MemoryStore(self.clock, self.faults)
+        self.store = LateStore(self.kernel, self.faults)
         self.objects = MemoryObjects(self.faults)
+        self.objects_of_the_plane = LateObjects(self.objects, self.kernel, self.faults)
         self.tasks = MemoryTasks(
             self.clock, faults=self.faults, default=shape.queue, timing=self._delivery_times
         )
@@ -133,6 +134,9 @@ class World:
         self.sent: list[Sent] = []
         self.envelopes: list[DispatchEnvelope] = []
         self.stopped: set[str] = set()
+        self.swept_ms = self.now_ms
+        self.swept_while_open = False
+        self.chained_sweeps = 0
         self._register()
 
     @property
@@ -170,18 +174,19 @@ class World:
         while True:
             await nap(period_ms)
             try:
-                number = self.chance.randrange(3) if self.faults.active else 0
-                await self._sweep_once(f"sweeper-{number}")
+                await self._sweep_once()
             except (Unavailable, Contended):
                 continue
 
-    async def _sweep_once(self, holder: str) -> None:
-        await self.fleet.serve("sweep", lambda engine: sweep(engine, holder))
+    async def _sweep_once(self) -> None:
+        self.swept_ms, self.swept_while_open = self.now_ms, bool(self.unfinished())
+        await self.fleet.serve("sweep", lambda engine: sweep(engine, self.fleet.name_of(engine)))
 
     def calm(self) -> None:
         """From now on nothing goes wrong any more."""
         self.faults.active = False
-        self.begin(self.sweep_forever(10 * SECONDS), "sweeper of the calm")
+        if not self.shape.settings.sweep_again_ms:
+            self.begin(self.sweep_forever(10 * SECONDS), "sweeper of the calm")
 
     async def sleep(self, ms: int) -> None:
         """Wait, at virtual time."""
@@ -193,11 +198,7 @@ class World:
 
     def peek(self, look: Coroutine[Any, Any, T]) -> T:
         """A port's answer outside of time: without faults, without a turn for others."""
-        was_active, self.faults.active = self.faults.active, False
-        try:
-            return immediate(look)
-        finally:
-            self.faults.active = was_active
+        return self.faults.spared(look)
 
     def _remember(self, answer: Answer) -> None:
         self.answers.append(answer)
@@ -210,7 +211,7 @@ class World:
         return Engine(
             store=self.store,
             tasks=self.tasks,
-            objects=AsyncMemoryObjects(self.objects),
+            objects=self.objects_of_the_plane,
             clock=SkewedClock(self.clock, skews[births % len(skews)]),
             tenant_secret=b"t" * 32,
             token_secret=b"s" * 32,
@@ -240,6 +241,7 @@ class World:
         self.tasks.register("timer_ingest", self._on_timer)
         self.tasks.register("worker", self._on_dispatch)
         self.tasks.register("stop_attempt", self._on_stop)
+        self.tasks.register("sweeper", self._on_sweep)
 
     def _delivery_times(self, queue: str, _name: str, at_ms: int) -> list[int]:
         plan, faults, place = self.faults.plan, self.faults, f"queue {queue}"
@@ -260,6 +262,10 @@ class World:
 
     async def _on_timer(self, body: bytes, _delivery: Delivery) -> None:
         await self.fleet.serve("timer", lambda engine: ingest_timer_task(engine, body))
+
+    async def _on_sweep(self, _body: bytes, _delivery: Delivery) -> None:
+        self.chained_sweeps += 1
+        await self._sweep_once()
 
     async def _on_dispatch(self, body: bytes, _delivery: Delivery) -> None:
         envelope = parse_envelope(body)
@@ -299,14 +305,3 @@ def unfinished(store: Store, peek: Callable[[Coroutine[Any, Any, Any]], Any]) ->
         if items or head is None or head.owed or head.timer_ms:
             found.append(f"{name}: waits {[item.event_id for item in items]}, head {head}")
     return found
-
-
-def immediate(work: Coroutine[Any, Any, T]) -> T:
-    """The result of what never waits. Raises RuntimeError when it does."""
-    try:
-        work.send(None)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    work.close()
-    raise RuntimeError("a port waits where nobody else can go on")
