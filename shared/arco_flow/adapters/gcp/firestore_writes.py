@@ -1,7 +1,9 @@
 """A guarded write, sent until its outcome is known.
 
-Its preconditions make it safe to send again: it is applied at most once, and a precondition that
-does not hold any more never will again, because versions, update times and tokens only move on.
+Its preconditions make it safe to send again: a precondition that does not hold any more never will
+again, because versions, update times and tokens only move on, so that it is applied at most once.
+An inbox item is the exception: one that was consumed can be created again by an attempt that lands
+late, and one that is replaced has no precondition. What folds it must tell that it has seen it.
 Every document that it creates carries the token of its writer, so that a write which has landed
 unheard is told from one that has lost a race.
 """
