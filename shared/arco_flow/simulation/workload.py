@@ -139,7 +139,7 @@ def _draw_workers(chance: random.Random) -> Behaviour:
             workers.good: 8.0,
             workers.long: chance.choice([0, 2, 6]),
             workers.deaf: chance.choice([0, 1]),
-            workers.failing: chance.choice([0, 1, 4]),
+            workers.failing: chance.choice([0, 1, 30]),
             workers.silent: chance.choice([0, 1, 4]),
             workers.dead: chance.choice([0, 0.5]),
             workers.late: chance.choice([0, 1, 4]),
