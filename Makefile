@@ -35,7 +35,7 @@ dev: $(STAMPS)/examples ## Serve a plane for the flights example and follow its 
 	$(VENV)/bin/arco-flow dev -C $(EXAMPLE)
 
 test: $(STAMPS)/test ## Run all tests
-	$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 check: $(STAMPS)/test $(STAMPS)/lint ## Check style, types, layers, house limits, dead code
 	$(PY) -m ruff check .

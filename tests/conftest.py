@@ -1,8 +1,9 @@
-"""What holds for every test: which of them may not run side by side."""
+"""What holds for every test: which of them stay together in one process."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -12,27 +13,35 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 HERE = Path(__file__).parent
 
-STARTS_PROCESSES = ("e2e", "worker", "cli", "examples")
-"""Folders whose tests start planes and workers. Under pytest-xdist they share one worker, so
-that at most one of them has processes running while the other worker computes."""
+BY_MODULE = ("e2e/", "emulated/", "emulators/", "worker/", "cli/", "examples/", "adapters/gcp/")
+"""Folders whose modules start planes, emulators or workers once for all of their tests."""
+TOLD_ONCE = "simulation/test_histories.py"
+"""Its tests look at the same histories."""
+KIND = re.compile(r"\[(local|memory|emulated|chaos)\b")
 
 
-USES_EMULATORS = ("emulated", "emulators")
-"""Folders whose tests use Google's emulators, which start once per process of pytest. So all of
-them run in one."""
+def group_of(nodeid):
+    """What has to run in one process with a test: by itself, unless something is shared."""
+    path = nodeid.partition("::")[0].removeprefix("tests/")
+    if not path.startswith((*BY_MODULE, TOLD_ONCE)):
+        return nodeid
+    kind = KIND.search(nodeid)
+    return f"{path} {kind[1]}" if kind else path
 
 
-def pytest_collection_modifyitems(items):
-    """Put the tests that start processes into one group, and those of emulators into another."""
-    for item in items:
-        folder = item.path.relative_to(HERE).parts[0]
-        kind = getattr(item, "callspec", None) and item.callspec.params.get("plane_kind")
-        if kind in ("emulated", "chaos"):
-            item.add_marker(pytest.mark.xdist_group("emulators"))
-        elif folder in STARTS_PROCESSES:
-            item.add_marker(pytest.mark.xdist_group("processes"))
-        elif folder in USES_EMULATORS:
-            item.add_marker(pytest.mark.xdist_group("emulators"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give whole groups to a process, the largest first.
+
+    `--dist loadgroup` does not: with pytest 9.2 its groups are silently lost.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(nodeid)
+
+    return ByGroup(config, log)
 
 
 def pytest_sessionfinish():

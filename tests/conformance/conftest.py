@@ -17,11 +17,9 @@ from conformance.google_cloud import NAMES
 
 
 def each(adapters):
-    """The adapters as parameters; those on emulators share one worker of pytest-xdist, so that
-    each emulator is started once."""
-    on_emulators = (pytest.mark.emulator, pytest.mark.xdist_group("emulators"))
+    """The adapters as parameters; those on emulators are marked."""
     return [
-        pytest.param(factory, id=name, marks=on_emulators if name in NAMES else ())
+        pytest.param(factory, id=name, marks=[pytest.mark.emulator] if name in NAMES else [])
         for name, factory in adapters.items()
     ]
 

@@ -73,7 +73,6 @@ def test_a_worker_in_user_code_ends_with_its_plane(tmp_path: Path, asset: str) -
     assert still_running_after_its_end(tmp_path, asset) == []
 
 
-@pytest.mark.xdist_group("emulators")
 def test_functions_emulators_and_workers_end_with_what_started_them(tmp_path: Path) -> None:
     require_google_emulators()
     assert still_running_after_its_end(tmp_path, "swallows_and_has_a_child", "--emulated") == []

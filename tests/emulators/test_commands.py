@@ -14,8 +14,6 @@ import pytest
 from emulators.processes import ROOT, start_command
 from emulators.tasks_client import LOCATION, client_of
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 READY = {
     "tasks": r"cloud-tasks ready: grpc 127\.0\.0\.1:(\d+), admin http://127\.0\.0\.1:(\d+)\n",
     "scheduler": r"cloud-scheduler ready: grpc 127\.0\.0\.1:(\d+), admin http://[\d.]+:(\d+)\n",

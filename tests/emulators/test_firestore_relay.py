@@ -19,7 +19,7 @@ from arco_flow.ports.store import Commit, Head, Posted
 from conformance.google_cloud import a_project
 from emulators.targets import SECONDS
 
-pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("emulators")]
+pytestmark = pytest.mark.emulator
 
 RUN = "acme:prod:run:run_1"
 QUICK = Pace(attempts=4, first_ms=1, timeout_s=20)

@@ -44,14 +44,12 @@ def hold(outcome: Outcome) -> None:
         pytest.fail(f"{first.invariant} ({command})\n{first.message}", pytrace=False)
 
 
-@pytest.mark.xdist_group("histories")
 @pytest.mark.parametrize("first", range(0, FIXED, BATCH))
 def test_every_promise_holds_in_every_history(first):
     for seed in range(first, first + BATCH):
         hold(told(seed))
 
 
-@pytest.mark.xdist_group("histories")
 def test_the_histories_come_by_what_they_are_meant_to_test():
     """Each kind of fault at each kind of call, and each guard at work at least once."""
     sometimes: Counter[str] = Counter()

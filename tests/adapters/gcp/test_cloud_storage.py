@@ -19,8 +19,6 @@ from arco_flow.domain.errors import OutcomeUnknown, Unavailable
 from conformance.emulators import new_bucket, storage_url
 from conformance.google_cloud import a_project
 
-pytestmark = pytest.mark.xdist_group("emulators")
-
 KIB = 1024
 KEY = "tenants/acme/workspaces/prod/assets/a/part"
 

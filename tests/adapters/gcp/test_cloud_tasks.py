@@ -17,8 +17,6 @@ from arco_flow.ports.tasks import NewTask
 from conformance.adapters import SETTINGS
 from conformance.google_queues import LOCATION, emulated_tasks, make_queues
 
-pytestmark = pytest.mark.xdist_group("emulators")
-
 REFUSED = "failed to connect to all addresses; last error: connection refused"
 TARGETS = {"fold": Target("http://127.0.0.1:1/fold", "https://fold", "tasks@test", 60)}
 LATER_MS = 3_600_000

@@ -14,7 +14,7 @@ from arco_flow.domain.errors import Contended, InvalidInput, OutcomeUnknown, Una
 from arco_flow.ports.store import Commit, Head, Posted
 from conformance.google_cloud import firestore_calls
 
-pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("emulators")]
+pytestmark = pytest.mark.emulator
 
 RUN = "acme:prod:run:run_1"
 REFUSED = "failed to connect to all addresses; last error: connection refused"

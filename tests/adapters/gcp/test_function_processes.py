@@ -37,8 +37,6 @@ NAMES = ("api", "dispatch", "worker_callback", "worker")
 SECRET = bytes(32)
 CALLBACKS = "https://callbacks.example"
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 
 class Functions:
     """Functions that no store, no queue and no bucket stands behind."""

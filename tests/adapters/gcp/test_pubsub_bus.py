@@ -16,7 +16,7 @@ from conformance.emulators import pubsub_address
 from conformance.google_queues import pubsub
 from conformance.handlers import Recorder
 
-pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("emulators")]
+pytestmark = pytest.mark.emulator
 
 MESSAGES = [Message(b"1", {"kind": "run"}, "key"), Message(b"2")]
 

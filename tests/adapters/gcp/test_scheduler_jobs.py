@@ -19,8 +19,6 @@ from conformance.emulators import served_by_a_thread
 from conformance.google_cloud import a_project
 from conformance.google_queues import LOCATION, issuer
 
-pytestmark = pytest.mark.xdist_group("emulators")
-
 SWEEP = ScheduledCall("sweeper", "0 0 29 2 *", "http://sweeper/", "http://sweeper", "s@test", 300)
 COMPACT = replace(SWEEP, name="compactor", cron="0 4 29 2 *")
 

@@ -47,8 +47,6 @@ def waits() -> int:
     return 1
 """
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 
 class Function:
     """A process of one function, with nothing behind it but who takes reports."""
