@@ -32,6 +32,8 @@ from arco_flow.domain.errors import Unavailable
 
 READY_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 10.0
+RESTART_SECONDS: Final = 1.0
+"""From one start to the next: what can not start is not started again in a circle."""
 ENGINE_ENVIRONMENT: Final = {
     "ARCO_FLOW_WAKE_MS": "100",
     "ARCO_FLOW_SKEW_MS": "0",
@@ -53,7 +55,10 @@ EMULATORS: Final = {
 
 @dataclass(slots=True)
 class FunctionProcess:
-    """One instance of a function: where it listens, and its process while there is one."""
+    """One instance of a function: where it listens, and its process while there is one.
+
+    started_seconds: when the last one was started, monotonic.
+    """
 
     function: str
     name: str
@@ -61,6 +66,7 @@ class FunctionProcess:
     log: Path
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
+    started_seconds: float = 0.0
 
     @property
     def url(self) -> str:
@@ -198,6 +204,7 @@ class Bundle:
     def _spawn(self, function: FunctionProcess) -> None:
         function.log.parent.mkdir(parents=True, exist_ok=True)
         function.starts += 1
+        function.started_seconds = time.monotonic()
         with function.log.open("ab") as log:
             function.process = subprocess.Popen(  # noqa: S603 - our own file, no shell
                 [sys.executable, str(self.settings.functions / "serve.py")],
@@ -224,8 +231,10 @@ class Bundle:
     async def _supervise(self) -> None:
         while True:
             await asyncio.sleep(0.1)
+            soonest = time.monotonic() - RESTART_SECONDS
             for function in self.processes.values():
-                if function.process is not None and function.process.poll() is not None:
+                ended = function.process is not None and function.process.poll() is not None
+                if ended and function.started_seconds <= soonest:
                     self._spawn(function)
 
 
