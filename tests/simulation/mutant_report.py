@@ -20,7 +20,7 @@ from simulation.mutant_table import Apply, says
 from simulation.mutants import DIRECTED, MUTANTS, SURVIVORS
 from simulation.patches import Patches
 
-SEEDS = 150
+SEEDS = 200
 """A mutant that no history of so many seeds notices is none of MUTANTS."""
 
 PAGE = Path(__file__).parents[2] / "docs" / "simulation-mutants.md"
@@ -32,7 +32,7 @@ simulator runs. The histories of seeds 0, 1, 2… are told with it until one vio
 which must be one that is about the rule that was broken. *Seed* is the first of {SEEDS} that does.
 `arco_flow/simulation/checks` and `watch.py` say what each invariant means.
 
-`PYTHONPATH=tests:shared python -m simulation.mutants --write` measures for four minutes and writes
+`PYTHONPATH=tests:shared python -m simulation.mutants --write` measures for eight minutes and writes
 this page; the errors stand in `tests/simulation/mutants_of_*.py`. A test holds the page against
 them and tells the failing seeds again.
 """
@@ -57,8 +57,8 @@ away. With both guards gone the histories notice: that is the mutant in the last
 RARE = """
 ## Noticed by a test of their own
 
-These need a coincidence that few histories come by, or cost time only. The test in the last column
-brings it about, and fails with them.
+These need a coincidence that few histories come by, or cost time only, unless the first table names
+them too. The test in the last column brings it about, and fails with them.
 
 | Design error | Name | Test |
 |---|---|---|

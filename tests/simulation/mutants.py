@@ -4,7 +4,7 @@ A mutant edits production code; its docstring says what the wrong design would b
 noticed by the histories of a few seeds, at a check that is about the rule that they break.
 SURVIVORS are noticed by nothing, because a second guard stands behind the one that they take away;
 the mutant that takes both away is among MUTANTS. DIRECTED need a coincidence that few histories
-come by, and have a test of their own that brings it about.
+come by, and have a test of their own that brings it about; one may be among both.
 
     PYTHONPATH=tests:shared python -m simulation.mutants            # measure; the page, as text
     PYTHONPATH=tests:shared python -m simulation.mutants --write    # docs/simulation-mutants.md

@@ -31,7 +31,7 @@ def no_attempt_guard_before_the_fold(p: Patches) -> None:
     p.edit(callbacks._check_attempt, "data.attempt_id != expected", "False")
 
 
-@shadowed_by("a report is looked at before it is let in", proof="reports_of_any_attempt")
+@caught_by("only_the_current_attempt_counts", "a_report_counts_once")
 def no_attempt_guard_in_the_fold(p: Patches) -> None:
     """What waits in the inbox counts, though its attempt may have been given up since."""
     p.edit(
@@ -81,6 +81,7 @@ def a_claim_per_worker(p: Patches) -> None:
     p.edit(worker_callback._event_id, "'started' if", "'started' + data.worker_id if")
 
 
+@caught_by("one_worker_is_told_that_it_holds_the_claim")
 @needs("engine.test_worker_callback:test_a_claim_that_is_folded_meanwhile_is_seen")
 def a_claim_judged_only_before_it_is_posted(p: Patches) -> None:
     """A claim that was folded since the judgement, and left no item behind, is overlooked."""
@@ -192,6 +193,7 @@ def a_pointer_swapped_without_its_number(p: Patches) -> None:
     p.edit(submit_effects._swap_pointer, ">= effect.promotion", "== 0")
 
 
+@caught_by("a_pointer_never_goes_backwards")
 @needs(
     "engine.test_promotions:"
     "test_a_swap_that_is_overtaken_between_its_look_and_its_write_changes_nothing"

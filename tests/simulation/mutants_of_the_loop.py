@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from arco_flow.adapters.memory.store import MemoryStore
-from arco_flow.domain import run_deadlines, run_decide, tokens
+from arco_flow.domain import deployment, dynamic, run_deadlines, run_decide, tokens
 from arco_flow.engine import (
     cancel_run,
     deploy,
@@ -13,6 +13,7 @@ from arco_flow.engine import (
     mailbox,
     objects,
     partitions,
+    query,
     recover_runs,
     run_bridge,
     submit_effects,
@@ -108,6 +109,43 @@ def timers_of_one_name_for_good(p: Patches) -> None:
     lost_timers_not_looked_for(p)
 
 
+# -- what lands late, or twice -------------------------------------------------------------------
+
+
+@caught_by("an_event_is_applied_once")
+def a_deployment_that_lands_twice(p: Patches) -> None:
+    """A deployment that comes again is another deployment, of a manifest that may be older."""
+    p.edit(deployment.decide_deployment, "event.id in state.recent", "False")
+
+
+@caught_by("an_event_is_applied_once")
+def a_change_of_keys_that_lands_twice(p: Patches) -> None:
+    """A change of dynamic keys that comes again is made again."""
+    p.edit(dynamic.decide_dynamic, "event.id in recent", "False")
+
+
+@caught_by("timers_act_once_and_in_time")
+def a_sign_of_life_as_of_its_sending(p: Patches) -> None:
+    """A sign of life that lands late and replaces a newer one counts as of when it was sent."""
+    p.edit(mailbox._decode, "event.time_ms < item.posted_ms", "False")
+
+
+@caught_by("a_sweep_asks_for_the_next_one")
+def sweeps_that_ask_for_no_other(p: Patches) -> None:
+    """Who sweeps leaves it to the scheduler when the next one comes."""
+    p.edit(sweeper.sweep, "if engine.settings.sweep_again_ms and", "if False and")
+
+
+@caught_by("a_sweep_asks_for_the_next_one")
+def sweeps_that_ask_for_themselves(p: Patches) -> None:
+    """A sweep that comes early by the clock of its process asks for one of its own name."""
+    p.edit(
+        sweeper._ask_again,
+        "(engine.clock.now_ms() + width // 2) // width + 1",
+        "engine.clock.now_ms() // width + 1",
+    )
+
+
 # -- preconditions -----------------------------------------------------------------------------
 
 
@@ -157,7 +195,7 @@ def commits_without_preconditions(p: Patches) -> None:
 
 @shadowed_by(
     "whoever consumes an event also writes the head, whose version the commit expects",
-    proof="an_older_inbox_folded_into_a_newer_head",
+    proof="an_older_inbox_that_counts_twice",
 )
 def events_consumed_though_they_are_gone(p: Patches) -> None:
     """A commit takes events that another one has consumed since they were listed."""
@@ -173,9 +211,7 @@ def events_consumed_though_they_are_gone(p: Patches) -> None:
     )
 
 
-@shadowed_by(
-    "a commit refuses events that are gone", proof="an_older_inbox_folded_into_a_newer_head"
-)
+@shadowed_by("a commit refuses events that are gone", proof="an_older_inbox_that_counts_twice")
 def the_inbox_listed_before_the_head(p: Patches) -> None:
     """A state that holds an event already is paired with a listing from before it was consumed."""
     listing = "fitting, more = await waiting(engine, name, {})\n    "
@@ -187,13 +223,25 @@ def the_inbox_listed_before_the_head(p: Patches) -> None:
     )
 
 
-@caught_by("an_event_is_applied_once")
+@shadowed_by(
+    "what was applied is known by the state: an attempt, a generation, the latest ids",
+    proof="an_older_inbox_that_counts_twice",
+)
 def an_older_inbox_folded_into_a_newer_head(p: Patches) -> None:
     """The inbox is listed before the head is loaded, and nothing refuses events that are gone."""
     the_inbox_listed_before_the_head(p)
     events_consumed_though_they_are_gone(p)
 
 
+@caught_by("an_event_is_applied_once")
+def an_older_inbox_that_counts_twice(p: Patches) -> None:
+    """An older inbox is folded into a newer head, and no state tells what it has seen already."""
+    an_older_inbox_folded_into_a_newer_head(p)
+    a_deployment_that_lands_twice(p)
+    a_change_of_keys_that_lands_twice(p)
+
+
+@caught_by("timers_act_once_and_in_time")
 @needs("engine.test_mailbox:test_a_heartbeat_that_replaces_the_one_being_folded_is_not_lost")
 def events_consumed_though_they_were_replaced(p: Patches) -> None:
     """A commit deletes what it has read even if something newer stands there by now."""
@@ -211,7 +259,12 @@ def a_silence_judged_as_of_after_the_listing(p: Patches) -> None:
     )
 
 
-@caught_by("runs_are_what_their_ledgers_say", "terminal_is_terminal", *_GAPS)
+@caught_by(
+    "runs_are_what_their_ledgers_say",
+    "terminal_is_terminal",
+    "attempts_are_counted_without_gap",
+    *_GAPS,
+)
 def memory_trusted_over_the_store(p: Patches) -> None:
     """A process decides over the state that it remembers, whatever the head says."""
     p.edit(objects.load_run, "cached is not None and cached.version == head.version", "cached")
@@ -321,6 +374,7 @@ def no_wake_after_a_lost_race(p: Patches) -> None:
     )
 
 
+@caught_by("what_is_posted_in_calm_weather_is_folded_soon")
 @needs(
     "engine.test_mailbox:test_a_report_right_after_a_wake_is_woken_too_though_clocks_differ",
     *({"skew_ms": skew_ms} for skew_ms in (0, 50, -50)),
@@ -378,6 +432,7 @@ def a_lease_whose_token_stays(p: Patches) -> None:
     p.edit(MemoryStore.acquire_lease, "token if is_valid else token + 1", "token or 1")
 
 
+@caught_by("stale_holders_write_nothing")
 @needs("engine.test_leadership:test_a_holder_that_lost_its_lease_commits_nothing_under_it")
 def a_fence_that_nobody_looks_at(p: Patches) -> None:
     """Who has lost a lease while he stood still commits under it all the same."""
@@ -443,6 +498,7 @@ def a_token_of_any_tenant(p: Patches) -> None:
 @caught_by("nobody_gets_in")
 def runs_cancelled_by_their_id_alone(p: Patches) -> None:
     """A run is found by its id, whichever tenant asks."""
+    p.edit(query.find_run, "run_entity(scope, run_id)", _ANYWHERE)
     p.edit(
         cancel_run.cancel_run,
         "entity = run_entity(scope, run_id)",

@@ -126,7 +126,9 @@ class Simulation:
         settings, skews_ms = self.world.shape.settings, self.world.faults.plan.skews_ms
         spread_ms = max(skews_ms) - min(skews_ms)
         if spread_ms <= settings.skew_ms:
-            soon_ms = settings.wake_ms + settings.skew_ms + spread_ms + SECONDS
+            # Where calls take time a fold may lose a race, and then waits for the next bucket.
+            buckets = 3 if self.world.faults.plan.pace_ms else 1
+            soon_ms = buckets * (settings.wake_ms + settings.skew_ms) + spread_ms + SECONDS
             self.watch.expect_wakes(self.world.now_ms + 2 * MINUTES, soon_ms)
 
     def _expect_sweeps(self) -> None:
