@@ -189,7 +189,7 @@ class PlaneUnderTest:
         return done
 
 
-TIDY_SOON = replace(LOCAL_ENGINE, sweep_after_ms=200)
+TIDY_SOON = replace(LOCAL_ENGINE, sweep_after_ms=50)
 """The sweeper strikes off what was submitted; whoever waits until a plane is at rest waits for
 it."""
 TOKEN_TTL_MS = 600_000
@@ -259,10 +259,9 @@ def _embedded_plane(
     plane = call(build())
     objects = LocalObjects(folder / ".arco-flow" / "objects")
     try:
-        # Its sweeper comes every moment as it is.
         kept = Kept(
-            plane.scope, plane.engine.store, objects, call, sweep=lambda: None,
-            folder=plane.settings.folder,
+            plane.scope, plane.engine.store, objects, call,
+            sweep=lambda: call(plane.sweep()), folder=plane.settings.folder,
         )  # fmt: skip
         under_test = PlaneUnderTest(folder, plane, objects, kept)
         with closing(under_test.client):

@@ -46,7 +46,7 @@ TABLES = ("heads", "inbox", "segments", "rows", "documents", "tasks", "dead_task
 """All that a local plane remembers, but for its clock, its leases and names of tasks that are
 done."""
 PAUSE_SECONDS = 0.05
-SWEEP_SECONDS = 1.0
+SWEEP_SECONDS = 0.3
 
 
 class Kept:

@@ -187,7 +187,7 @@ CHAOS = {
 }
 """How the emulators misbehave for the suites that run beside chaos."""
 ENGINE = {
-    "ARCO_FLOW_SWEEP_AFTER_MS": "1000",
+    "ARCO_FLOW_SWEEP_AFTER_MS": "300",
     "ARCO_FLOW_SWEEP_AGAIN_MS": "1000",
 }
 """Debts are struck off soon, so that a test need not wait long until a plane is at rest."""

@@ -198,6 +198,11 @@ class LocalPlane:
         await self._server.close()
         self._parts.close()
 
+    async def sweep(self) -> None:
+        """Let the sweeper come now; what goes wrong is the next sweep's to mend."""
+        with contextlib.suppress(ArcoError):
+            await sweep(self.engine, self._name)
+
     def hurry(self) -> None:
         """From within the event loop: `close` shall wait for no attempt any more."""
         if self._pool is not None:
@@ -271,8 +276,7 @@ class LocalPlane:
     async def _sweep_forever(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            with contextlib.suppress(ArcoError):
-                await sweep(self.engine, self._name)
+            await self.sweep()
 
 
 @contextlib.asynccontextmanager
