@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from e2e.harness import Attempt, PlaneUnderTest
+from e2e.harness import ATTEMPTS, Attempt, Kind, PlaneUnderTest
 
 SHOW = "  fix: GET /v1/openapi.json lists the paths"
 
@@ -83,11 +83,16 @@ def ask(
         "content-type": "application/json",
         **(headers or {}),
     }
-    with closing(http.client.HTTPConnection(netloc(plane, url), timeout=20)) as connection:
-        shown = {name: value for name, value in sent.items() if value is not None}
-        connection.request(method, base + path, raw, shown)
-        answer = connection.getresponse()
-        return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+    shown = {name: value for name, value in sent.items() if value is not None}
+    for _ in range(ATTEMPTS[Kind.current]):
+        with closing(http.client.HTTPConnection(netloc(plane, url), timeout=20)) as connection:
+            connection.request(method, base + path, raw, shown)
+            answer = connection.getresponse()
+            told = {name.lower(): value for name, value in answer.getheaders()}
+            found = Answer(answer.status, told, answer.read())
+        if found.status != 503:
+            break
+    return found
 
 
 def send_raw(plane: PlaneUnderTest, data: bytes) -> Answer:

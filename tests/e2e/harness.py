@@ -120,7 +120,8 @@ class PlaneUnderTest:
             run = self.client.get(f"/runs/{run_id}", RunView, wait="10s")
             if run.end_time:
                 return run
-        raise AssertionError(f"run {run_id} is not over after {seconds} s: {run}")
+        told = f"{run.state} with {run.task_counts}"
+        raise AssertionError(f"run {run_id} is not over after {seconds} s: {told}")
 
     def plan(self, run_id: str) -> PlanView:
         return self.client.get(f"/runs/{run_id}/plan", PlanView)
@@ -201,6 +202,9 @@ TIMER_SLACK_SECONDS = {"local": 1, "memory": 1, "emulated": 3, "chaos": 8}
 """How late a timer may be: through a queue and two processes it takes longer."""
 
 
+ATTEMPTS = {"local": 1, "memory": 1, "emulated": 1, "chaos": 5}
+"""How often a request is made until it is not answered 503: beside chaos a call of the plane's own
+fails four times in a row once in 25,000, and whoever is told so asks again."""
 STILL_SECONDS = {"local": 0, "memory": 0, "emulated": 0, "chaos": 3}
 """For how long nothing may change before a test says that something else changed nothing: what
 was delivered twice, or again because its answer was lost, is written down."""

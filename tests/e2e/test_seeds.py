@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from arco_flow.domain.envelope import CompletedRequest
-from e2e.harness import running_plane, write_module
+from e2e.harness import ATTEMPTS, Kind, running_plane, write_module
 
 ABC = """
     from arco_flow import asset
@@ -300,14 +301,16 @@ def _is_gone(pid: int) -> bool:
 def _post(url: str, path: str, token: str, body: object) -> tuple[int, dict]:
     import http.client
 
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
     headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-    connection.request("POST", path, msgspec.json.encode(body), headers)
-    answer = connection.getresponse()
-    try:
-        return answer.status, json.loads(answer.read())
-    finally:
-        connection.close()
+    for _ in range(ATTEMPTS[Kind.current]):
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+        with closing(connection):
+            connection.request("POST", path, msgspec.json.encode(body), headers)
+            answer = connection.getresponse()
+            found = answer.status, json.loads(answer.read())
+        if answer.status != 503:
+            break
+    return found
 
 
 def _until(read, holds, seconds: float = 20):
