@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
 from arco_emulators.faults import Chaos
+from arco_emulators.planned import Plan
 
 KNOBS = frozenset({"unavailable", "contended", "landed", "landed_ms", "api_delay_ms"})
 """Of `faults.Faults`, those that the relay has."""
@@ -24,40 +24,15 @@ class Fault(StrEnum):
     """The emulator has the call, and its answer, whatever it is, gives way to UNAVAILABLE."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A fault for the next call that it fits; it strikes once.
+class Trouble(Chaos):
+    """Decides for each call what goes wrong with it.
 
-    operation: method such as `Commit`; empty for any. contains: text that the request holds, such
-    as part of a document's name; that of a call with a stream of requests is not looked at.
+    A planned fault may name text that the request `contains`, such as part of a document's name;
+    that of a call with a stream of requests is not looked at.
     """
 
-    fault: Fault
-    operation: str = ""
-    contains: str = ""
-
-    @classmethod
-    def of(cls, given: object) -> Planned:
-        """Read a JSON object. Errors: ValueError."""
-        try:
-            entry: dict[str, Any] = dict(given)  # type: ignore[call-overload]
-            return cls(**{**entry, "fault": Fault(entry["fault"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"a planned fault has {_FORM}, not {given!r}") from error
-
-    def fits(self, operation: str, request: bytes) -> bool:
-        """Whether it is for this call."""
-        return self.operation in ("", operation) and self.contains.encode() in request
-
-
-_FORM = f"fault ({', '.join(Fault)}), and if wanted operation and contains"
-
-
-class Trouble(Chaos):
-    """Decides for each call what goes wrong with it."""
-
     def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
-        self._planned: list[Planned] = []
+        self._plan = Plan(Fault, "contains")
         super().__init__(settings)
 
     def change(self, settings: Mapping[str, Any]) -> None:
@@ -65,25 +40,24 @@ class Trouble(Chaos):
 
         Errors: ValueError, and then none is changed.
         """
-        planned = [Planned.of(entry) for entry in settings.get("planned", ())]
+        planned = self._plan.read(settings)
         super().change({key: value for key, value in settings.items() if key != "planned"})
-        self._planned += planned
+        self._plan.add(planned)
 
     def reset(self) -> None:
         """Nothing goes wrong any more."""
         super().reset()
-        self._planned.clear()
+        self._plan.clear()
 
     def as_json(self) -> dict[str, Any]:
         """The knobs, and what is planned and has not struck yet."""
-        return {**super().as_json(), "planned": [asdict(entry) for entry in self._planned]}
+        return {**super().as_json(), "planned": self._plan.as_json()}
 
     def draw(self, operation: str, request: bytes, *, writes: bool) -> Fault | None:
         """What goes wrong with this call; None for nothing."""
-        for index, entry in enumerate(self._planned):
-            if entry.fits(operation, request):
-                del self._planned[index]
-                return entry.fault
+        planned = self._plan.strike(operation, lambda part: part.encode() in request)
+        if planned is not None:
+            return planned
         if self.strikes(self.faults.unavailable):
             return Fault.UNAVAILABLE
         if writes and self.strikes(self.faults.contended):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
 from arco_emulators.faults import Chaos
+from arco_emulators.planned import Plan
 from arco_emulators.storage.errors import StorageError
 
 
@@ -25,38 +25,16 @@ class Fault(StrEnum):
     """429, and nothing was done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A fault for the next request that it fits; it strikes once.
-
-    operation: as the statistics name it, such as `objects.insert`; empty for any.
-    name_contains: part of the object's name.
-    """
-
-    fault: Fault
-    operation: str = ""
-    name_contains: str = ""
-
-    @classmethod
-    def of(cls, given: object) -> Planned:
-        """Read a JSON object. Errors: ValueError."""
-        try:
-            entry: dict[str, Any] = dict(given)  # type: ignore[call-overload]
-            return cls(**{**entry, "fault": Fault(entry["fault"])})
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"a planned fault has {_FORM}, not {given!r}") from error
-
-
-_FORM = "fault, and if wanted operation and name_contains"
-
-
 class Trouble:
-    """Decides for each request what goes wrong with it."""
+    """Decides for each request what goes wrong with it.
+
+    A planned fault may say what the object's `name_contains`.
+    """
 
     def __init__(self, chaos: Chaos, clock: Callable[[], float] = time.monotonic) -> None:
         self.chaos = chaos
         self._clock = clock
-        self._planned: list[Planned] = []
+        self._plan = Plan(Fault, "name_contains")
         self._written: dict[tuple[str, ...], float] = {}
 
     def change(self, settings: Mapping[str, Any]) -> None:
@@ -64,19 +42,19 @@ class Trouble:
 
         Errors: ValueError, and then none is changed.
         """
-        planned = [Planned.of(entry) for entry in settings.get("planned", ())]
+        planned = self._plan.read(settings)
         self.chaos.change({key: value for key, value in settings.items() if key != "planned"})
-        self._planned += planned
+        self._plan.add(planned)
 
     def reset(self) -> None:
         """Nothing goes wrong any more."""
         self.chaos.reset()
-        self._planned.clear()
+        self._plan.clear()
         self._written.clear()
 
     def as_json(self) -> dict[str, Any]:
         """The knobs, and what is planned and has not struck yet."""
-        return {**self.chaos.as_json(), "planned": [asdict(entry) for entry in self._planned]}
+        return {**self.chaos.as_json(), "planned": self._plan.as_json()}
 
     def delay_seconds(self) -> float:
         """How long the next request has to wait."""
@@ -84,17 +62,10 @@ class Trouble:
 
     def draw(self, operation: str, path: tuple[str, ...], *, writes: bool) -> Fault | None:
         """What goes wrong with this request; None for nothing."""
-        fault = self._plan(operation, path[-1]) or self._chance()
+        fault = self._plan.strike(operation, lambda part: part in path[-1]) or self._chance()
         if fault is None and writes and self._too_soon(path):
             return Fault.TOO_MANY
         return fault
-
-    def _plan(self, operation: str, name: str) -> Fault | None:
-        for index, entry in enumerate(self._planned):
-            if entry.operation in ("", operation) and entry.name_contains in name:
-                del self._planned[index]
-                return entry.fault
-        return None
 
     def _chance(self) -> Fault | None:
         faults = self.chaos.faults
