@@ -7,7 +7,6 @@ import gzip
 import hmac
 import http.client
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from adapters.gcp.processes import SECRET, environment_of_function
 from arco_emulators.identity import Issuer
 from arco_flow.adapters.gcp.bundle import free_ports
 from arco_flow.domain.ids import callback_task_id
@@ -34,7 +34,6 @@ RUNS = "/v1/workspaces/prod/runs"
 TASK_ID = callback_task_id("run_1", "shop.a")
 TASK = f"/v1/tasks/{TASK_ID}/started"
 NAMES = ("api", "dispatch", "worker_callback", "worker")
-SECRET = bytes(32)
 CALLBACKS = "https://callbacks.example"
 
 
@@ -56,34 +55,19 @@ class Functions:
         return f"http://127.0.0.1:{self.ports[name]}"
 
     def _environment(self, name: str, certificates: str) -> dict[str, str]:
-        nowhere = "127.0.0.1:1"
         principals = {
             ANA: {"tenant": "shop", "workspace": "prod"},
             READER: {"tenant": "shop", "workspace": "prod", "permissions": ["read"]},
             RIVAL: {"tenant": "rival", "workspace": "other"},
         }
-        return {
-            **{k: v for k, v in os.environ.items() if not k.startswith("ARCO_FLOW_")},
-            "HOST": "127.0.0.1",
-            "PORT": str(self.ports[name]),
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "FIRESTORE_EMULATOR_HOST": nowhere,
-            "STORAGE_EMULATOR_HOST": f"http://{nowhere}",
-            "PUBSUB_EMULATOR_HOST": nowhere,
-            "ARCO_FLOW_FUNCTION": name,
-            "ARCO_FLOW_PROJECT": "shop",
-            "ARCO_FLOW_LOCATION": "here",
-            "ARCO_FLOW_BUCKET": "shop",
-            "ARCO_FLOW_AUDIENCE": self.url(name),
-            "ARCO_FLOW_CALLERS": "tasks",
-            "ARCO_FLOW_ACCOUNTS": json.dumps({"tasks": TASKS}),
-            "ARCO_FLOW_PRINCIPALS": json.dumps(principals),
-            "ARCO_FLOW_FUNCTION_URLS": json.dumps({"worker_callback": CALLBACKS}),
-            "ARCO_FLOW_OIDC_CERTS_URL": certificates,
-            "ARCO_FLOW_TASKS_ENDPOINT": nowhere,
-            "ARCO_FLOW_TENANT_SECRET": base64.b64encode(SECRET).decode(),
-            "ARCO_FLOW_TOKEN_SECRET": base64.b64encode(SECRET).decode(),
-        }
+        return environment_of_function(
+            name,
+            self.ports[name],
+            tasks_account=TASKS,
+            callbacks=CALLBACKS,
+            certificates=certificates,
+            ARCO_FLOW_PRINCIPALS=json.dumps(principals),
+        )
 
     def _wait_for(self, name: str) -> None:
         deadline = time.monotonic() + 30

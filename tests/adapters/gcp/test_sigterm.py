@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import os
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from adapters.gcp.processes import environment_of_function
 from adapters.gcp.served import EMAIL
 from adapters.gcp.test_function_processes import _serving
 from arco_emulators.identity import Issuer
@@ -69,31 +69,15 @@ class Function:
         wait_until(self._is_live)
 
     def _environment(self, name: str, bench: Bench, certificates: str) -> dict[str, str]:
-        nowhere = "127.0.0.1:1"
-        secret = base64.b64encode(bytes(32)).decode()
-        return {
-            **{k: v for k, v in os.environ.items() if not k.startswith("ARCO_FLOW_")},
-            "HOST": "127.0.0.1",
-            "PORT": str(self.port),
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "FIRESTORE_EMULATOR_HOST": nowhere,
-            "STORAGE_EMULATOR_HOST": f"http://{nowhere}",
-            "PUBSUB_EMULATOR_HOST": nowhere,
-            "ARCO_FLOW_FUNCTION": name,
-            "ARCO_FLOW_PROJECT": "shop",
-            "ARCO_FLOW_LOCATION": "here",
-            "ARCO_FLOW_BUCKET": "shop",
-            "ARCO_FLOW_AUDIENCE": self.url,
-            "ARCO_FLOW_CALLERS": "tasks",
-            "ARCO_FLOW_ACCOUNTS": json.dumps({"tasks": EMAIL}),
-            "ARCO_FLOW_FUNCTION_URLS": json.dumps({"worker_callback": bench.server.url}),
-            "ARCO_FLOW_OIDC_CERTS_URL": certificates,
-            "ARCO_FLOW_TASKS_ENDPOINT": nowhere,
-            "ARCO_FLOW_CODE_TARGET": str(bench.root / "sales.py"),
-            "ARCO_FLOW_CODE_ROOT": str(bench.root),
-            "ARCO_FLOW_TENANT_SECRET": secret,
-            "ARCO_FLOW_TOKEN_SECRET": secret,
-        }
+        return environment_of_function(
+            name,
+            self.port,
+            tasks_account=EMAIL,
+            callbacks=bench.server.url,
+            certificates=certificates,
+            ARCO_FLOW_CODE_TARGET=str(bench.root / "sales.py"),
+            ARCO_FLOW_CODE_ROOT=str(bench.root),
+        )
 
     def _is_live(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
