@@ -14,6 +14,9 @@ import sys
 FOLDER = pathlib.Path(__file__).parent
 GRACE_SECONDS = 7
 """Cloud Run sends SIGKILL ten seconds after SIGTERM; to hand an attempt back takes up to two."""
+IDLE_SECONDS = 620
+"""Google's front ends keep a connection for up to ten minutes between two requests. Whoever closes
+it sooner (uvicorn by itself: after 5 s) loses a request that is on its way at that moment."""
 
 
 def main() -> None:
@@ -41,6 +44,7 @@ def main() -> None:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=IDLE_SECONDS,
         server_header=False,
         loop="asyncio",
         http="h11",

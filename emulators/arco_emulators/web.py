@@ -11,6 +11,10 @@ from typing import Any
 
 import uvicorn
 
+IDLE_SECONDS = 240
+"""How long a connection stays open between two requests: minutes, as those of Google's services do,
+so that a client with a pool does not meet one that is being closed."""
+
 
 class _Server(uvicorn.Server):
     """A server that leaves signals to its process, and waits to be stopped without polling."""
@@ -62,6 +66,7 @@ async def serving(
         lifespan="on",
         access_log=False,
         date_header=False,
+        timeout_keep_alive=IDLE_SECONDS,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -21,7 +21,8 @@ from cold_starts import (
 )
 
 LEDGER = Path(__file__).with_name("cold_start.txt")
-RUNS = 3
+RUNS = 4
+"""So many starts at most: what slows one of them is noise, what slows all is ours."""
 GROWTH = 1.25
 """What a start may be over its entry before somebody has to look."""
 BANNED = (
@@ -111,17 +112,20 @@ def test_a_function_loads_hardly_more_modules_than_it_did(loaded, function):
 @pytest.mark.slow
 @pytest.mark.parametrize("function", sorted(entries()))
 def test_a_start_costs_hardly_more_than_it_did(served, function):
-    starts = [
-        (
-            start_of(served["hello"]).cpu_ms,
-            start_of(served[function]).cpu_ms,
-            start_with_clients(served[function]),
+    entry, starts = entries()[function], []
+    for _ in range(RUNS):
+        starts.append(
+            (
+                start_of(served["hello"]).cpu_ms,
+                start_of(served[function]).cpu_ms,
+                start_with_clients(served[function]),
+            )
         )
-        for _ in range(RUNS)
-    ]
-    bare, own, with_clients = (min(times) for times in zip(*starts, strict=True))
-    assert own / bare <= GROWTH * entries()[function].multiple
-    assert with_clients / bare <= GROWTH * entries()[function].multiple_with_clients
+        bare, own, with_clients = (min(times) for times in zip(*starts, strict=True))
+        grown = own / bare / entry.multiple, with_clients / bare / entry.multiple_with_clients
+        if max(grown) <= GROWTH:
+            return
+    raise AssertionError(f"{grown} of what is entered, at the best of {RUNS} starts")
 
 
 def test_an_instance_lives_although_no_client_can_be_made(served):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from pathlib import Path
 
 from architecture.sources import modules, shown, tree_of
@@ -40,11 +41,14 @@ def test_the_list_of_exceptions_holds_nothing_that_was_mended():
     assert not stale, f"lower or remove in {RATCHET.name}: {stale}"
 
 
+@lru_cache
 def _functions():
-    for path in modules():
-        for node in ast.walk(tree_of(path)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield f"{shown(path)}:{node.name}", (node.end_lineno or 0) - node.lineno + 1
+    return [
+        (f"{shown(path)}:{node.name}", (node.end_lineno or 0) - node.lineno + 1)
+        for path in modules()
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
 
 
 def _module_lines():
