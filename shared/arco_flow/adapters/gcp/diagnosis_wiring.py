@@ -15,7 +15,6 @@ from arco_flow.adapters.gcp.functions_table import Function, Queue
 from arco_flow.adapters.gcp.verdicts import CALL_SECONDS, Deployment, Problem, Verdict, counted
 
 _APPLY: Final = "apply Terraform again: it makes what functions.yaml says"
-_ONCE: Final[dict[str, Any]] = {"retry": None, "timeout": CALL_SECONDS}
 
 
 async def routes_lead_home(deployment: Deployment) -> Verdict:
@@ -69,15 +68,14 @@ def _queues(deployment: Deployment) -> Verdict:
         tasks_v2.CloudTasksClient, CloudTasksGrpcTransport, deployment.settings.tasks_endpoint
     ) as client:
         for name, wanted in deployment.table.queues.items():
-            try:
-                found = client.get_queue(name=f"{deployment.parent}/queues/{name}", **_ONCE)
-            except NotFound:
-                problems.append(Problem(f"the queue '{name}' is not there", _APPLY))
+            what = f"the queue '{name}'"
+            path = f"{deployment.parent}/queues/{name}"
+            if (found := _found(problems, what, client.get_queue, name=path)) is None:
                 continue
             if found.state != tasks_v2.Queue.State.RUNNING:
                 mend = f"gcloud tasks queues resume {name} {where}"
-                problems.append(Problem(f"the queue '{name}' is {found.state.name}", mend))
-            problems += _differences(f"the queue '{name}'", _queue_fields(found, wanted))
+                problems.append(Problem(f"{what} is {found.state.name}", mend))
+            problems += _differences(what, _queue_fields(found, wanted))
     return Verdict(f"{counted(len(deployment.table.queues), 'queue')} as in the table", problems)
 
 
@@ -94,15 +92,12 @@ def _topics(deployment: Deployment) -> Verdict:
     from google.pubsub_v1 import PublisherClient
     from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
-    problems = []
+    problems: list[Problem] = []
     emulator = deployment.emulator("PUBSUB_EMULATOR_HOST")
     prefix = f"projects/{deployment.settings.project}/topics"
     with _client(PublisherClient, PublisherGrpcTransport, emulator) as client:
         for name in deployment.table.topics:
-            try:
-                client.get_topic(topic=f"{prefix}/{name}", **_ONCE)
-            except NotFound:
-                problems.append(Problem(f"the topic '{name}' is not there", _APPLY))
+            _found(problems, f"the topic '{name}'", client.get_topic, topic=f"{prefix}/{name}")
     return Verdict(counted(len(deployment.table.topics), "topic"), problems)
 
 
@@ -117,30 +112,21 @@ def _subscriptions(deployment: Deployment) -> Verdict:
     with _client(SubscriberClient, SubscriberGrpcTransport, emulator) as client:
         for name, row in rows.items():
             what = f"the subscription '{name}'"
-            try:
-                found = client.get_subscription(
-                    subscription=f"{prefix}/subscriptions/{name}", **_ONCE
-                )
-            except NotFound:
-                problems.append(Problem(f"{what} is not there", _APPLY))
+            path = f"{prefix}/subscriptions/{name}"
+            if (
+                found := _found(problems, what, client.get_subscription, subscription=path)
+            ) is None:
                 continue
             problems += _differences(what, [("topic", found.topic, f"{prefix}/topics/{row.topic}")])
             if not emulator:
                 problems += _differences(what, _push_fields(deployment, found, name, row))
-        problems += _letters_kept(client, prefix)
+        # Without its subscription a dead letter is gone once it is published.
+        path, what = f"{prefix}/subscriptions/{LETTERS}", f"the subscription '{LETTERS}'"
+        _found(problems, what, client.get_subscription, subscription=path)
     # On the emulator a relay pulls and pushes, so there is nothing to be read of where to.
     notes = ["where they push to is the relay's on emulators"] if emulator else []
     told = counted(len(rows) + 1, "subscription")
     return Verdict(told, problems, notes)
-
-
-def _letters_kept(client: Any, prefix: str) -> list[Problem]:
-    """Without its subscription a dead letter is gone once it is published."""
-    try:
-        client.get_subscription(subscription=f"{prefix}/subscriptions/{LETTERS}", **_ONCE)
-    except NotFound:
-        return [Problem(f"the subscription '{LETTERS}' is not there", _APPLY)]
-    return []
 
 
 def _push_fields(
@@ -169,16 +155,14 @@ def _jobs(deployment: Deployment) -> Verdict:
         scheduler_v1.CloudSchedulerClient, CloudSchedulerGrpcTransport, endpoint
     ) as client:
         for name, row in rows.items():
-            try:
-                found = client.get_job(name=f"{deployment.parent}/jobs/{name}", **_ONCE)
-            except NotFound:
-                problems.append(Problem(f"the job '{name}' is not there", _APPLY))
+            what = f"the job '{name}'"
+            path = f"{deployment.parent}/jobs/{name}"
+            if (found := _found(problems, what, client.get_job, name=path)) is None:
                 continue
             if found.state != scheduler_v1.Job.State.ENABLED:
                 mend = f"gcloud scheduler jobs resume {name} {where}"
-                problems.append(Problem(f"the job '{name}' is {found.state.name}", mend))
-            fields = _job_fields(deployment, found, name, row)
-            problems += _differences(f"the job '{name}'", fields)
+                problems.append(Problem(f"{what} is {found.state.name}", mend))
+            problems += _differences(what, _job_fields(deployment, found, name, row))
     return Verdict(f"{counted(len(rows), 'job')} enabled, as in the table", problems)
 
 
@@ -191,6 +175,15 @@ def _job_fields(
     yield "audience", target.oidc_token.audience, url
     account = deployment.settings.accounts.get(row.callers[0], "")
     yield "account", target.oidc_token.service_account_email, account
+
+
+def _found(problems: list[Problem], what: str, get: Callable[..., Any], **request: str) -> Any:
+    """What is asked for; None when it is not there, which is one problem more."""
+    try:
+        return get(**request, retry=None, timeout=CALL_SECONDS)
+    except NotFound:
+        problems.append(Problem(f"{what} is not there", _APPLY))
+        return None
 
 
 def _differences(what: str, fields: Iterable[tuple[str, object, object]]) -> list[Problem]:
