@@ -29,6 +29,7 @@ from arco_flow.adapters.gcp.oidc import (
     MAX_TOKEN_CHARS,
     REFRESH_SECONDS,
     RETRY_SECONDS,
+    TAKEN_SIGNATURE,
     Certificates,
     OidcVerifier,
     fetch_certificates,
@@ -226,6 +227,7 @@ FORGERIES: Mapping[str, Callable[[Issuer], str]] = {
     "kid a URL": lambda i: signed(header_of(i, kid="https://attacker.example/k"), claims()),
     "kid with NUL": lambda i: signed(header_of(i, kid=f"{i.key_id}\0"), claims()),
     "signature empty": lambda i: ".".join([*_good(i)[:2], ""]),
+    "signature taken by Cloud Run": lambda i: ".".join([*_good(i)[:2], TAKEN_SIGNATURE]),
     "signature truncated": lambda i: issuer_token(i)[:-8],
     "signature of zeros": lambda i: ".".join([*_good(i)[:2], part(bytes(256))]),
     "signature of another token": lambda i: ".".join(
@@ -270,6 +272,14 @@ def test_a_forged_token_is_refused_and_nothing_is_fetched_for_it(
     provider.email_of(issuer_token(issuer))
     provider.refuses(FORGERIES[what](issuer))
     assert provider.fetched == [GOOGLE_CERTS_URL]
+
+
+def test_a_token_whose_signature_the_platform_has_taken_is_refused_with_the_mend(
+    provider: Provider, issuer: Issuer
+) -> None:
+    """Cloud Run does so where it checks who may invoke; no function could verify anybody then."""
+    with pytest.raises(Unauthenticated, match="deploy this function with --no-invoker-iam-check"):
+        provider.email_of(FORGERIES["signature taken by Cloud Run"](issuer))
 
 
 # -- claims ---------------------------------------------------------------------------------------

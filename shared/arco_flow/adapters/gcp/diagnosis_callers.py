@@ -20,6 +20,8 @@ from arco_flow.adapters.gcp.verdicts import (
 from arco_flow.domain.errors import Unavailable
 
 _CLOSED: Final = (401, 403)
+_HIDDEN: Final = 404
+"""What Google's front end answers for a service that takes no requests from outside."""
 _DEPLOY: Final = "start or deploy it again; its log tells why it does not serve"
 _NO_ANSWER: Final = 0
 
@@ -31,7 +33,8 @@ class _Target(NamedTuple):
 
 
 async def functions_live(deployment: Deployment) -> Verdict:
-    """Every function of the table answers /health/live."""
+    """Every function of the table answers /health/live, which asks for no token: who refuses it
+    is the platform, and then it changes the tokens of all other calls, too."""
     problems = [
         Problem(
             f"the URL of the function '{name}' is not known",
@@ -42,15 +45,12 @@ async def functions_live(deployment: Deployment) -> Verdict:
     ]
     notes = []
     targets = _targets(deployment)
-    asked = [asyncio.to_thread(_ask_live, deployment, target) for target in targets]
+    asked = [asyncio.to_thread(_ask, "GET", f"{target.url}/health/live") for target in targets]
     for target, status in zip(targets, await asyncio.gather(*asked), strict=True):
-        if status in _CLOSED:
-            notes.append(f"the platform lets only its callers reach '{target.name}' ({status})")
+        if status == _HIDDEN and target.row.callers:
+            notes.append(_hidden(target))
         elif status != 200:
-            told = f"answers {status}" if status else "does not answer"
-            problems.append(
-                Problem(f"the function '{target.name}' {told} at {target.url}", _DEPLOY)
-            )
+            problems.append(_not_live(target, status))
     answering = counted(len(targets) - len(notes), "function")
     return Verdict(f"{answering} answering", problems, notes)
 
@@ -63,6 +63,8 @@ async def refuse_without_token(deployment: Deployment) -> Verdict:
     for target, status in zip(targets, await asyncio.gather(*asked), strict=True):
         if status == _NO_ANSWER:
             notes.append(f"'{target.name}' does not answer")
+        elif status == _HIDDEN and target.row.callers:
+            notes.append(_hidden(target))
         elif status not in _CLOSED:
             problems.append(_open_door(target, "a call without a token", status))
     refusing = counted(len(targets) - len(notes), "function")
@@ -124,6 +126,22 @@ def _door(target: _Target) -> tuple[str, str]:
     return "POST", f"{target.url}/"
 
 
+def _not_live(target: _Target, status: int) -> Problem:
+    if status in _CLOSED:
+        return Problem(
+            f"Cloud Run asks for roles/run.invoker before '{target.name}' ({status}): it takes the"
+            " signature from tokens then, and the function refuses every call",
+            "gcloud run services update SERVICE --no-invoker-iam-check; the function itself"
+            " checks who calls",
+        )
+    told = f"answers {status}" if status else "does not answer"
+    return Problem(f"the function '{target.name}' {told} at {target.url}", _DEPLOY)
+
+
+def _hidden(target: _Target) -> str:
+    return f"'{target.name}' can not be reached from here (404): right, if its ingress is internal"
+
+
 def _open_door(target: _Target, whose: str, status: int) -> Problem:
     return Problem(
         f"the function '{target.name}' answers {whose} with {status}, not 401 or 403",
@@ -144,6 +162,8 @@ def _judge_stranger(deployment: Deployment, target: _Target) -> Problem | str:
     status = _ask(*_door(target), token)
     if status == _NO_ANSWER:
         return f"'{target.name}' does not answer"
+    if status == _HIDDEN:
+        return _hidden(target)
     if status == 401:
         return Problem(
             f"the function '{target.name}' takes no token of {email} as genuine (401)",
@@ -154,17 +174,6 @@ def _judge_stranger(deployment: Deployment, target: _Target) -> Problem | str:
 
 def _principal_mend(email: str) -> str:
     return f"add {email or 'it'} to the principals of the deployment (ARCO_FLOW_PRINCIPALS)"
-
-
-def _ask_live(deployment: Deployment, target: _Target) -> int:
-    url = f"{target.url}/health/live"
-    status = _ask("GET", url)
-    if status not in _CLOSED:
-        return status
-    try:
-        return _ask("GET", url, deployment.tokens.of(target.name, target.url))
-    except Unavailable:
-        return status
 
 
 def _ask(method: str, url: str, token: str = "") -> int:

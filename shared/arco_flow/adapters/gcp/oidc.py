@@ -33,6 +33,8 @@ RETRY_SECONDS: Final = 5.0
 """Pause after a fetch that failed, as long as there is no certificate at all."""
 LONGEST_FRESH_SECONDS: Final = 24 * 3600.0
 """Certificates are asked for again after that, whatever their provider allows."""
+TAKEN_SIGNATURE: Final = "SIGNATURE_REMOVED_BY_GOOGLE"
+"""What Cloud Run puts in the place of the signature where it checks `roles/run.invoker` itself."""
 _FETCH_SECONDS: Final = 5.0
 _BODY_BYTES: Final = 1 << 20
 
@@ -138,6 +140,11 @@ def _key_id(token: str) -> str:
     parts = token.split(".")
     if len(parts) != 3:
         raise _refused("it is malformed")
+    if parts[2] == TAKEN_SIGNATURE:
+        raise _refused(
+            "Cloud Run has taken its signature away, because it asks for roles/run.invoker itself;"
+            " deploy this function with --no-invoker-iam-check"
+        )
     header, _claims, _signature = _document(parts[0]), _document(parts[1]), _bytes(parts[2])
     key_id = header.get("kid")
     if header.get("alg") != "RS256" or not isinstance(key_id, str) or not key_id:
