@@ -18,6 +18,7 @@ import yaml
 from arco_flow.adapters.gcp.functions_table import FunctionsTable, load_functions_table
 from arco_flow.domain.cron import parse_cron
 from arco_flow.domain.errors import InvalidInput, NotFound
+from arco_flow.http.arguments import MAX_WAIT_MS
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "functions"
@@ -139,6 +140,13 @@ def test_figures_are_within_what_the_services_allow(table: FunctionsTable) -> No
         assert 0 < topic.keep_days <= 31
 
 
+def test_the_platform_does_not_cut_a_request_whose_caller_is_kept_waiting(
+    table: FunctionsTable,
+) -> None:
+    """The wait itself may take all of its time, and the request a little more."""
+    assert table.function("api").timeout_seconds >= MAX_WAIT_MS / 1000 + 20
+
+
 def test_a_function_by_a_name_that_is_nearly_right_is_not_found(table: FunctionsTable) -> None:
     assert table.function("worker").identity == "worker"
     with pytest.raises(NotFound, match="did you mean 'dispatch'"):
@@ -181,7 +189,7 @@ TASKS = {
 }
 WAKES = {
     "per_second": 500,
-    "at_once": 500,
+    "at_once": 50,
     "max_attempts": 5,
     "min_backoff_seconds": 0.1,
     "max_backoff_seconds": 3,
@@ -219,6 +227,10 @@ def test_a_table_is_read_with_its_defaults(tmp_path: Path) -> None:
         (
             {"trigger": "pubsub", "topic": "ask"},
             "names the topic 'ask', which is in no row; did you mean 'asks'?",
+        ),
+        (
+            {"max_instances": 7, "concurrency": 7},
+            "takes 49 requests at once, and its queue 'wakes' sends 50",
         ),
         ({"memory": 5}, "does not hold what it should: Object contains unknown field `memory`"),
         ({"memory_mib": "much"}, "does not hold what it should: Expected `int`, got `str`"),

@@ -136,6 +136,10 @@ def _problem_of(table: FunctionsTable, name: str, row: Function) -> str:
         return f"names the queue '{row.queue}', which is in no row{hint}"
     if row.queue and table.of_queue(row.queue) != name:
         return f"shares the queue '{row.queue}' with '{table.of_queue(row.queue)}'"
+    taken = row.max_instances * row.concurrency
+    if row.queue and table.queues[row.queue].at_once > taken:
+        sent = table.queues[row.queue].at_once
+        return f"takes {taken} requests at once, and its queue '{row.queue}' sends {sent}"
     if row.topic and row.topic not in table.topics:
         hint = did_you_mean(row.topic, table.topics)
         return f"names the topic '{row.topic}', which is in no row{hint}"
