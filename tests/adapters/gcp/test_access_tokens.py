@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -90,6 +91,19 @@ def test_a_token_that_ends_soon_is_renewed(platform):
     platform.lives_seconds = 200
     tokens = AccessTokens(SCOPE)
     assert [tokens.get(), tokens.get()] == ["token-1", "token-2"]
+
+
+@pytest.mark.parametrize("clock", ["monotonic", "time"])
+def test_a_token_has_ended_when_one_of_two_clocks_says_so(platform, monkeypatch, clock):
+    """A monotonic clock may stand still while an instance does, and a clock may be set back."""
+    passed, real = [0.0], getattr(time, clock)
+    monkeypatch.setattr(time, clock, lambda: real() + passed[0])
+    tokens = AccessTokens(SCOPE)
+    assert tokens.get() == "token-1"
+    passed[0] = 3000
+    assert tokens.known() == "token-1"
+    passed[0] = 3400
+    assert (tokens.known(), tokens.get()) == ("", "token-2")
 
 
 @pytest.mark.parametrize("trouble", [503, 429, "hang up", "no token"])

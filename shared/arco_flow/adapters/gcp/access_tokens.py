@@ -38,13 +38,17 @@ class _Fetched(NamedTuple):
 
 class AccessTokens:
     """Holds one token and renews it before it ends; for several threads. Nothing is imported or
-    asked for before the first one is wanted."""
+    asked for before the first one is wanted.
+
+    Its end is looked for on two clocks, and the one that says so first counts: the monotonic one
+    may stand still while an instance does, and the other one may be set back.
+    """
 
     def __init__(self, scope: str) -> None:
         self._scope = scope
         self._lock = Lock()
         self._held = _Fetched("", 0)
-        self._until = 0.0
+        self._until = (0.0, 0.0)
         self._fetch: Callable[[], _Fetched] | None = None
 
     @property
@@ -54,7 +58,7 @@ class AccessTokens:
 
     def known(self) -> str:
         """The token that is held, "" when it must be renewed: without waiting for anything."""
-        is_good = time.monotonic() < self._until - _MARGIN_SECONDS
+        is_good = all(now < until for now, until in zip(_clocks(), self._until, strict=True))
         return self._held.token if is_good else ""
 
     def get(self) -> str:
@@ -65,8 +69,14 @@ class AccessTokens:
                     on_platform = "K_SERVICE" in os.environ or "CLOUD_RUN_JOB" in os.environ
                     self._fetch = _of_the_platform if on_platform else _of_google_auth(self._scope)
                 self._held = self._fetch()
-                self._until = time.monotonic() + self._held.seconds
+                good_for = self._held.seconds - _MARGIN_SECONDS
+                monotonic, wall = _clocks()
+                self._until = monotonic + good_for, wall + good_for
             return self._held.token
+
+
+def _clocks() -> tuple[float, float]:
+    return time.monotonic(), time.time()
 
 
 def _of_the_platform() -> _Fetched:
