@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -353,6 +355,35 @@ def test_a_server_that_went_away_is_found_again(server):
         await calls.close()
 
     asyncio.run(main())
+
+
+def test_a_connection_that_died_unheard_is_given_up_within_an_attempt(server):
+    """Else every attempt of a call waits on it: no try has longer than the system may take."""
+
+    def patience_of(number):
+        """Of the connection to the server, in milliseconds; None for another file."""
+        if not stat.S_ISSOCK(os.fstat(number).st_mode):
+            return None
+        with socket.socket(fileno=os.dup(number)) as opened, contextlib.suppress(OSError):
+            on_the_net = opened.family in (socket.AF_INET, socket.AF_INET6)
+            if on_the_net and opened.getpeername()[1] == server.port:
+                return opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        return None
+
+    def patience_of_all():
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                yield patience_of(int(name))
+
+    async def main():
+        calls = GrpcCalls("", emulator=f"127.0.0.1:{server.port}")
+        await calls.unary(ANY, message_class(EMPTY)(), {}, 20)
+        found = [ms for ms in patience_of_all() if ms is not None]
+        await calls.close()
+        return found
+
+    [patience_ms] = asyncio.run(main())
+    assert 0 < 2 * patience_ms < 1000 * Pace().timeout_s
 
 
 def test_a_message_of_ten_mebibytes_is_sent(server):

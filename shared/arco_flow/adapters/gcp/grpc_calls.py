@@ -27,6 +27,10 @@ from arco_flow.domain.errors import Unavailable
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 KEEPALIVE_MS: Final = 30_000
 """Of a connection with calls in flight: one that has died unheard is noticed after that."""
+KEEPALIVE_TIMEOUT_MS: Final = 3_000
+"""How long what was sent may stay unacknowledged until the connection is given up: shorter than one
+attempt, so that the next one gets another connection. One that died while the instance had no
+processor takes what is sent without a word: all attempts would hang on it with gRPC's own 20 s."""
 FIRST_RECONNECT_MS: Final = 100
 LONGEST_RECONNECT_MS: Final = 2_000
 """Between two tries to connect, during which every call fails at once. gRPC's own, of a second and
@@ -35,6 +39,7 @@ _OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
     ("grpc.initial_reconnect_backoff_ms", FIRST_RECONNECT_MS),
     ("grpc.max_reconnect_backoff_ms", LONGEST_RECONNECT_MS),
     ("grpc.primary_user_agent", "arco-flow"),
