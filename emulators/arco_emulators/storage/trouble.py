@@ -23,6 +23,8 @@ class Fault(StrEnum):
     """It was done, and the connection is reset instead of an answer."""
     TOO_MANY = "too_many"
     """429, and nothing was done."""
+    GONE = "gone"
+    """410, and nothing was done: of a resumable upload, it has to begin anew."""
 
 
 class Trouble:
@@ -100,6 +102,8 @@ def refusal(fault: Fault | None, path: tuple[str, ...]) -> StorageError | None:
             f"The object {'/'.join(path)} exceeded the rate limit for object mutation operations "
             "(create, update, and delete). Please reduce your request rate.",
         )
+    if fault is Fault.GONE:
+        return StorageError(410, "gone", "The upload is gone. Please start it again.")
     return None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import time
 import urllib.request
 from collections import Counter
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from arco_flow.adapters.gcp.cloud_storage import CloudObjects
 from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.gcp.pacing import Pace
+from arco_flow.adapters.gcp.storage_http import IDLE_SECONDS
 from arco_flow.adapters.gcp.storage_uploads import next_byte, parts_of
 from arco_flow.domain.errors import OutcomeUnknown, Unavailable
 from conformance.emulators import new_bucket, storage_url
@@ -236,6 +239,21 @@ def test_a_part_is_sent_in_pieces_from_where_the_upload_has_come_to(
     assert names_of(bucket) == [KEY]
 
 
+def test_a_part_whose_upload_the_service_has_lost_is_begun_anew_once(
+    opened, bucket, large, monkeypatch
+):
+    monkeypatch.setattr("arco_flow.adapters.gcp.storage_uploads.PIECE_BYTES", 256 * KIB)
+    objects, content = opened(whole_bytes=KIB * KIB), large.read_bytes()
+    plan("gone", "uploads.resume")
+    assert objects.put_file_if_absent(KEY, str(large))
+    assert objects.get(KEY).data == content
+    large.write_bytes(content)
+    plan("gone", "uploads.resume", times=9)
+    with pytest.raises(Unavailable, match="410"):
+        objects.put_file_if_absent("other", str(large))
+    assert names_of(bucket) == [KEY]
+
+
 def test_a_large_file_is_left_alone_when_the_object_was_there(opened, bucket, large):
     objects, counts = opened(), OperationCounts()
     objects.put_if_absent(KEY, b"first")
@@ -270,6 +288,19 @@ def test_a_large_file_that_can_not_be_sent_leaves_no_parts(opened, bucket, large
 )
 def test_the_next_byte_is_the_one_after_what_is_kept(kept, expected):
     assert next_byte({"range": kept} if kept else {}) == expected
+
+
+def test_a_connection_that_was_idle_for_long_is_opened_anew(opened, monkeypatch):
+    """It may have been dropped unheard, and a request on it would wait for its whole time-out."""
+    objects, opens, ahead = opened(), [], [0.0]
+    connect, now = http.client.HTTPConnection.connect, time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + ahead[0])
+    monkeypatch.setattr(
+        http.client.HTTPConnection, "connect", lambda self: (opens.append(1), connect(self))
+    )
+    for ahead[0] in (0, 0, IDLE_SECONDS, IDLE_SECONDS, 3 * IDLE_SECONDS):
+        objects.get(KEY)
+    assert len(opens) == 3
 
 
 def test_requests_are_counted_as_they_are_paid_for(opened):

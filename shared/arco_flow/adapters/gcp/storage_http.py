@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +23,9 @@ GOOGLE_STORAGE: Final = "https://storage.googleapis.com"
 PACE: Final = Pace(attempts=6, first_ms=50, timeout_s=30)
 """Up to 6 s: one object takes one write per second, and refuses more with 429."""
 _KEPT: Final = 32
+IDLE_SECONDS: Final = 60.0
+"""A connection that nobody has used for longer is opened anew: while an instance has no processor
+it may be dropped unheard, and a request on it would wait for its whole time-out."""
 _REPEATED: Final = frozenset({408, 429, 500, 502, 503, 504})
 _NOT_APPLIED: Final = 429
 _SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -51,7 +55,7 @@ class StorageHttp:
         self._host = parts.netloc
         self._counts = counts or OperationCounts()
         self._pace = pace or PACE
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: list[tuple[http.client.HTTPConnection, float]] = []
         self._lock = threading.Lock()
         self._waiting = threading.Event()
         self._tokens = AccessTokens(_SCOPE) if endpoint == GOOGLE_STORAGE else None
@@ -60,7 +64,7 @@ class StorageHttp:
         """Close the kept connections."""
         with self._lock:
             while self._idle:
-                self._idle.pop().close()
+                self._idle.pop()[0].close()
 
     def send(
         self,
@@ -117,8 +121,11 @@ class StorageHttp:
     def _take(self, *, fresh: bool = False) -> tuple[http.client.HTTPConnection, bool]:
         """A connection, and whether it was used before."""
         with self._lock:
-            if self._idle and not fresh:
-                return self._idle.pop(), True
+            while self._idle and not fresh:
+                connection, used_at = self._idle.pop()
+                if time.monotonic() - used_at < IDLE_SECONDS:
+                    return connection, True
+                connection.close()
         kind: Any = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         return kind(self._host, timeout=self._pace.timeout_s), False
 
@@ -127,7 +134,7 @@ class StorageHttp:
     ) -> None:
         with self._lock:
             if not answer.will_close and len(self._idle) < _KEPT:
-                self._idle.append(connection)
+                self._idle.append((connection, time.monotonic()))
                 return
         connection.close()
 

@@ -28,6 +28,8 @@ PIECE_BYTES: Final = 16 * 1024 * 1024
 AT_ONCE: Final = 4
 """Parts under way: each holds one piece in memory."""
 _MAX_PARTS: Final = 32
+_LOST: Final = (404, 410)
+"""Answers to a piece whose upload is not known any more: it has to begin anew."""
 _BINARY: Final = "application/octet-stream"
 _SCOPE: Final = re.compile(r"tenants/[^/]+/workspaces/[^/]+/")
 
@@ -110,14 +112,22 @@ class Uploads:
         )
 
     def _send_part(self, part: Part, path: str) -> int:
-        """Send one part by a resumable upload; its generation."""
+        """Send one part by a resumable upload, and by another when the service has lost the first;
+        its generation."""
+        answer = self._uploaded(part, path)
+        if answer.status in _LOST:
+            answer = self._uploaded(part, path)
+        if answer.status != 200:
+            raise refused(answer, f"to take part '{part.key}'")
+        return int(json.loads(answer.body)["generation"])
+
+    def _uploaded(self, part: Part, path: str) -> Answer:
+        """The answer that ends a resumable upload."""
         session = self._begin(part)
         with open(path, "rb") as file:
             for answer in self._pieces(session, part, file):
-                if answer.status == 200:
-                    return int(json.loads(answer.body)["generation"])
                 if answer.status != 308:
-                    raise refused(answer, f"to take part '{part.key}'")
+                    return answer
         raise Unavailable(f"Cloud Storage does not keep the pieces of '{part.key}'")
 
     def _begin(self, part: Part) -> str:
