@@ -79,3 +79,23 @@ def test_the_image_takes_nothing_but_what_is_locked():
     assert python
     assert set(re.findall(r"^FROM python:([0-9.]+)-slim", image, re.MULTILINE)) == {python[1]}
     assert re.search(r"^USER [1-9]\d*$", image, re.MULTILINE), "not root"
+
+
+def test_what_the_image_is_built_of_is_there_and_nothing_else_is_sent():
+    image = (ROOT / "functions" / "Dockerfile").read_text("utf-8")
+    copies = re.findall(r"^COPY (?!--from)(.+) \S+$", image, re.MULTILINE)
+    sources = {source for line in copies for source in line.split()}
+    assert all((ROOT / source).exists() for source in sources)
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    rules = [line for line in ignored if not line.startswith("#")]
+    sent = {rule[1:] for rule in rules if rule.startswith("!")}
+    assert rules[0] == "*"
+    assert sent == {source.partition("/")[0] for source in sources}
+    assert {"**/__pycache__", "**/.arco-flow"} <= set(rules)
+
+
+def test_the_bytecode_of_the_image_holds_whatever_the_times_of_its_files_become():
+    """A builder may set all to one moment; stale bytecode is a start of three times the cost."""
+    image = (ROOT / "functions" / "Dockerfile").read_text("utf-8")
+    [compiled] = re.findall(r"-m compileall ((?:.*\\\n)*.*)", image)
+    assert {"-f", "unchecked-hash", "/app/functions", "/app/venv/lib"} <= set(compiled.split())
