@@ -48,6 +48,14 @@ def test_a_function_is_led_to_the_services_that_the_table_grants_it(
     assert told["SSL_CERT_DIR"] == "/certs", "what leads to no service is for all"
 
 
+@pytest.mark.parametrize("function", TABLE.functions)
+def test_a_function_is_told_when_the_platform_cuts_its_requests(
+    bundle: Bundle, function: str
+) -> None:
+    told = bundle.wiring_of(function)["ARCO_FLOW_TIMEOUT_SECONDS"]
+    assert told == str(TABLE.function(function).timeout_seconds)
+
+
 def test_user_code_runs_where_there_is_neither_secret_nor_state(bundle: Bundle) -> None:
     told = bundle.environment_of("worker")
     assert not SECRETS & set(told)

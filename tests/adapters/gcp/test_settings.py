@@ -78,6 +78,7 @@ def test_all_that_can_be_told_is_read() -> None:
         ARCO_FLOW_REQUESTS_PER_SECOND="0",
         ARCO_FLOW_REQUEST_BURST="1",
         ARCO_FLOW_WORKERS="4",
+        ARCO_FLOW_TIMEOUT_SECONDS="900",
         ARCO_FLOW_WAKE_MS="100",
         ARCO_FLOW_SKEW_MS="0",
     )
@@ -94,6 +95,7 @@ def test_all_that_can_be_told_is_read() -> None:
     assert (found.certs_url, found.log_level) == ("http://localhost:9000/certs", "DEBUG")
     assert found.engine == {"wake_ms": 100, "skew_ms": 0}
     assert (found.requests_per_second, found.request_burst, found.workers) == (0, 1, 4)
+    assert found.timeout_seconds == 900
 
 
 def test_all_that_is_wrong_is_told_in_one_message() -> None:

@@ -10,12 +10,15 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import msgspec
 import pytest
 
 from arco_flow.adapters.gcp.settings import FunctionSettings
 from arco_flow.adapters.gcp.wiring import CloudPlane
-from arco_flow.adapters.gcp.worker_wiring import _Workers
+from arco_flow.adapters.gcp.worker_wiring import _bounded, _Workers
+from arco_flow.domain.envelope import DispatchEnvelope
 from arco_flow.domain.errors import InvalidInput
+from conformance.emulators import storage_url
 
 NOWHERE = "/nowhere/at/all"
 
@@ -59,14 +62,20 @@ def callbacks():
     found.close()
 
 
-def run(callbacks: Callbacks, location: Any, **settings: str) -> None:
-    """Deliver one envelope to a worker function."""
-    envelope = {
+def envelope_of(callback_base_url: str, payload: dict[str, Any]) -> dict[str, Any]:
+    return {
         "tenantId": "shop", "workspaceId": "prod", "taskKey": "shop.a", "runId": "r", "attempt": 1,
-        "attemptId": "att", "dispatchId": "d", "callbackBaseUrl": callbacks.url,
-        "taskToken": "token", "tokenExpiresAt": "2999-01-01T00:00:00Z",
-        "payload": {} if location is None else {"codeLocation": location},
+        "attemptId": "att", "dispatchId": "d", "callbackBaseUrl": callback_base_url,
+        "taskToken": "token", "tokenExpiresAt": "2999-01-01T00:00:00Z", "payload": payload,
     }  # fmt: skip
+
+
+def run(
+    callbacks: Callbacks, location: Any, payload: dict[str, Any] | None = None, **settings: Any
+) -> None:
+    """Deliver one envelope to a worker function."""
+    told_where = {} if location is None else {"codeLocation": location}
+    envelope = envelope_of(callbacks.url, {**(payload or {}), **told_where})
     told = FunctionSettings(
         function="worker",
         project="shop",
@@ -79,7 +88,10 @@ def run(callbacks: Callbacks, location: Any, **settings: str) -> None:
     )
 
     async def main():
-        await _Workers(CloudPlane(told)).run(json.dumps(envelope).encode())
+        workers = _Workers(CloudPlane(told))
+        await workers.run(json.dumps(envelope).encode())
+        for pool in workers._pools.values():
+            await pool.close()
 
     asyncio.run(main())
 
@@ -106,6 +118,44 @@ def test_the_code_of_the_image_goes_before_that_of_the_envelope(callbacks):
     run(callbacks, {"target": "shop", "root": "/"}, code_target="other", code_root=NOWHERE)
     [report] = callbacks.reports
     assert NOWHERE in report["error"]["message"]
+
+
+WAITS = """
+import threading
+from arco_flow.sdk.asset import asset
+
+@asset
+def waits() -> int:
+    threading.Event().wait()
+    return 1
+"""
+
+
+def test_an_attempt_ends_by_a_time_out_before_the_platform_cuts_its_delivery(
+    callbacks, tmp_path, monkeypatch
+):
+    """What is cut goes on without a processor, and nobody hears why it has fallen silent."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_url())
+    (tmp_path / "sales.py").write_text(WAITS)
+    payload = {"assetKey": "sales.waits", "codeVersionId": "v1", "manifestId": "m1"}
+    location = {"target": str(tmp_path / "sales.py"), "root": str(tmp_path)}
+    run(callbacks, location, payload, timeout_seconds=1)
+    _started, report = callbacks.reports
+    assert (report["outcome"], report["error"]["category"]) == ("FAILED", "TIMEOUT")
+    assert "ran longer than its time-out of 500 ms" in report["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("declared_ms", "timeout_seconds", "expected_ms"),
+    [(0, 1800, 1_740_000), (1, 1800, 1), (1_740_001, 1800, 1_740_000), (0, 100, 50_000)],
+)
+def test_the_time_out_of_an_attempt_leaves_time_to_report_it(
+    declared_ms, timeout_seconds, expected_ms
+):
+    payload = {"executionTimeoutMs": declared_ms} if declared_ms else {}
+    envelope = msgspec.convert(envelope_of("http://x", payload), DispatchEnvelope)
+    bounded = _bounded(envelope, timeout_seconds)
+    assert bounded.payload["executionTimeoutMs"] == expected_ms
 
 
 @pytest.mark.parametrize("location", ["shop", ["shop"], {"target": 1}])

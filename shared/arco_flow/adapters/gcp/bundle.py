@@ -184,6 +184,7 @@ class Bundle:
             "ARCO_FLOW_PRINCIPALS": json.dumps(principals) if row.access == "users" else "",
             "ARCO_FLOW_OIDC_CERTS_URL": self.settings.certs_url,
             "ARCO_FLOW_WORKERS": str(self.settings.workers),
+            "ARCO_FLOW_TIMEOUT_SECONDS": str(row.timeout_seconds),
         }
 
     def _emulators_of(self, row: Function) -> dict[str, str]:

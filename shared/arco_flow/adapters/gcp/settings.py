@@ -37,6 +37,8 @@ THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 """Where an emulator may be spoken to without TLS."""
 
 
+LONGEST_DELIVERY_SECONDS: Final = 1800
+"""Cloud Tasks waits no longer for an answer."""
 REQUESTS_PER_SECOND: Final = 50
 REQUEST_BURST: Final = 200
 """Of one principal to one instance of `api`, unless the deployment says otherwise."""
@@ -56,7 +58,7 @@ class RouteTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
     url: str
     audience: str
     account: Annotated[str, msgspec.Meta(pattern=".@.")]
-    deadline_seconds: Annotated[int, msgspec.Meta(ge=15, le=1800)] = 600
+    deadline_seconds: Annotated[int, msgspec.Meta(ge=15, le=LONGEST_DELIVERY_SECONDS)] = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class FunctionSettings:
     routes: route -> where its tasks go. tasks_endpoint, scheduler_endpoint: host:port of an
     emulator, "" = Google's.
     code_target, code_root: what a worker runs, "" = what the deployment says. workers: processes
-    of user code in one instance.
+    of user code in one instance. timeout_seconds: after which the platform cuts a request.
     requests_per_second, request_burst: what one principal may ask of one instance of `api`; 0 per
     second = without limit. engine: fields of the engine's settings that were set.
     """
@@ -92,6 +94,7 @@ class FunctionSettings:
     code_target: str = ""
     code_root: str = ""
     workers: int = 1
+    timeout_seconds: int = LONGEST_DELIVERY_SECONDS
     log_level: str = "INFO"
     requests_per_second: int = REQUESTS_PER_SECOND
     request_burst: int = REQUEST_BURST
@@ -180,6 +183,9 @@ def read_settings(environment: Mapping[str, str]) -> FunctionSettings:
         code_target=reader.text("ARCO_FLOW_CODE_TARGET", ""),
         code_root=reader.text("ARCO_FLOW_CODE_ROOT", ""),
         workers=reader.number("ARCO_FLOW_WORKERS", 1, least=1),
+        timeout_seconds=reader.number(
+            "ARCO_FLOW_TIMEOUT_SECONDS", LONGEST_DELIVERY_SECONDS, least=1
+        ),
         log_level=reader.parsed("ARCO_FLOW_LOG_LEVEL", _level, "INFO", "a level of logging"),
         requests_per_second=reader.number(
             "ARCO_FLOW_REQUESTS_PER_SECOND", REQUESTS_PER_SECOND, least=0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,8 @@ from arco_flow.worker.dispatch import check_callback_base
 from arco_flow.worker.pool import WorkerPool, report_unstarted
 from arco_flow.worker.process import WorkerSpec
 
+KEPT_SECONDS: Final = 60
+"""Of a delivery's time, for an attempt that has used up the rest to clean up and be reported."""
 KEPT_POOLS = 4
 """Code locations with warm processes; one more closes the one that waited longest."""
 
@@ -74,7 +76,8 @@ class _Workers:
             return
         pool = await self._pool_of(_Code(location, scope))
         try:
-            status = await pool.dispatch(msgspec.json.encode(envelope))
+            bounded = _bounded(envelope, self._plane.settings.timeout_seconds)
+            status = await pool.dispatch(msgspec.json.encode(bounded))
         except asyncio.CancelledError:
             # The instance ends, and its grace is over.
             pool.cut(envelope)
@@ -125,6 +128,19 @@ class _Workers:
                 oldest = self._pools.pop(next(iter(self._pools)))
                 self._closing = asyncio.ensure_future(oldest.close())
             return pool
+
+
+def _bounded(envelope: DispatchEnvelope, timeout_seconds: int) -> DispatchEnvelope:
+    """The envelope with a time-out of its execution that ends before the platform cuts the request.
+
+    What is cut goes on without a processor: its heartbeats fall silent, and nobody hears why.
+    """
+    most = max(1000 * (timeout_seconds - KEPT_SECONDS), 500 * timeout_seconds)
+    declared = envelope.payload.get("executionTimeoutMs", 0)
+    if not isinstance(declared, int) or 0 < declared <= most:
+        return envelope
+    payload = {**envelope.payload, "executionTimeoutMs": most}
+    return msgspec.structs.replace(envelope, payload=payload)
 
 
 def _problem_of(location: CodeLocation) -> str:
