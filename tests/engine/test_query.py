@@ -8,9 +8,17 @@ from arco_flow.adapters.memory.faults import ScriptedFaults
 from arco_flow.domain.errors import NotFound, Unavailable
 from arco_flow.domain.ids import manifest_path, plan_path
 from arco_flow.engine.cancel_run import cancel_run
-from arco_flow.engine.query import LOADED_AT_ONCE, get_plan, get_run, list_runs
+from arco_flow.engine.query import (
+    LOADED_AT_ONCE,
+    get_plan,
+    get_run,
+    list_run_events,
+    list_runs,
+)
 from arco_flow.simulation.shapes import manifest_of
 from engine.world import SCOPE, World
+
+HOURS = 3600 * 1000
 
 
 async def deployed(faults: ScriptedFaults | None = None) -> World:
@@ -41,6 +49,43 @@ async def test_a_list_of_runs_reads_the_states_of_many_at_once() -> None:
     assert sorted(run.run_id for run in page.runs) == sorted(made)
     assert {run.state for run in page.runs} == {"RUNNING"}
     assert faults.calls == {"store.list_heads": 1, "store.load_many": 2}
+
+
+async def pages_of(engine, run_id, limit):
+    """Versions and places of the events of a run, by page."""
+    token = "0"
+    while token:
+        page = await list_run_events(engine, SCOPE, run_id, after=int(token), limit=limit)
+        yield [(event.version, event.index) for event in page.events]
+        token = page.next_page_token
+
+
+@pytest.mark.parametrize(("bound", "value"), [("PAGE_EVENTS", 1), ("PAGE_BYTES", 1)])
+async def test_a_page_of_events_ends_before_it_is_too_long_for_an_answer(
+    monkeypatch, bound, value
+) -> None:
+    """Cloud Run hands none of over 32 MiB on; the ledger of a large run is that long."""
+    world = await deployed()
+    run = await world.request()
+    await world.run_for(4 * HOURS)
+    [whole] = [page async for page in pages_of(world.engine, run.run_id, 1000)]
+    versions = sorted({version for version, _ in whole})
+    assert len(versions) > 3
+    monkeypatch.setattr(f"arco_flow.engine.query.{bound}", value)
+    pages = [page async for page in pages_of(world.engine, run.run_id, 1000)]
+    assert [place for page in pages for place in page] == whole
+    assert len([page for page in pages if page]) == len(versions)
+
+
+async def test_a_page_of_events_reads_a_bounded_number_of_segments_at_once(monkeypatch) -> None:
+    world = await deployed()
+    run = await world.request()
+    await world.run_for(4 * HOURS)
+    [whole] = [page async for page in pages_of(world.engine, run.run_id, 1000)]
+    monkeypatch.setattr("arco_flow.engine.query.LOADED_AT_ONCE", 2)
+    assert [page async for page in pages_of(world.engine, run.run_id, 1000)] == [whole]
+    halves = [page async for page in pages_of(world.engine, run.run_id, 3)]
+    assert [place for page in halves for place in page] == whole
 
 
 @pytest.mark.parametrize("what", ["plan", "manifest"])

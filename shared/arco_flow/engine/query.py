@@ -33,7 +33,11 @@ from arco_flow.ports.log_context import label_logs
 from arco_flow.ports.store import Head
 
 LOADED_AT_ONCE = 50
-"""Heads of a list of runs: 44 MiB at the most."""
+"""Heads of a list of runs, or segments of a ledger: 44 MiB at the most."""
+PAGE_EVENTS = 5000
+PAGE_BYTES = 4 * 1024 * 1024
+"""Of the segments of a page, as they are stored: with either reached it ends, because Cloud Run
+hands no answer of over 32 MiB on, and the ledger of a large run is that long."""
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 
 
@@ -103,9 +107,7 @@ async def list_run_events(
 ) -> EventPage:
     """Ledger lines of a run in causal order, whole segments after a version. Raises NotFound."""
     head, _ = await find_run(engine, scope, run_id)
-    limit = max(1, limit)
-    raw = await engine.store.segments(head.entity, after=after, limit=limit)
-    segments = [decode_segment(body) for body in raw]
+    segments, more = await _page_of(engine, head.entity, after, max(1, limit))
     events = [
         EventView(
             version=segment.version,
@@ -117,8 +119,27 @@ async def list_run_events(
         for segment in segments
         for index, entry in enumerate(segment.entries)
     ]
-    more = len(segments) == limit
     return EventPage(events=events, next_page_token=str(segments[-1].version) if more else "")
+
+
+async def _page_of(
+    engine: Engine, entity: str, after: int, limit: int
+) -> tuple[list[Segment], bool]:
+    """Segments of a ledger that make a page, and whether there may be more."""
+    found: list[Segment] = []
+    events = size = 0
+    while len(found) < limit:
+        wanted = min(limit - len(found), LOADED_AT_ONCE)
+        raw = await engine.store.segments(entity, after=after, limit=wanted)
+        for body in raw:
+            found.append(decode_segment(body))
+            events, size = events + len(found[-1].entries), size + len(body)
+            if events >= PAGE_EVENTS or size >= PAGE_BYTES:
+                return found, True
+        if len(raw) < wanted:
+            return found, False
+        after = found[-1].version
+    return found, True
 
 
 async def require_task(engine: Engine, scope: Scope, run_id: str, task: str) -> None:
