@@ -18,6 +18,7 @@ from arco_flow.worker.callbacks import (
     backoff,
     token_seconds,
 )
+from arco_flow.worker.connection import IDLE_SECONDS
 from arco_flow.worker.dispatch import Dispatcher
 
 
@@ -149,6 +150,20 @@ def test_a_connection_that_went_stale_is_opened_anew(bench, client, clock):
     client.started(envelope, "w")
     client._connection._socket.shutdown(socket.SHUT_RDWR)
     assert isinstance(client.completed(envelope, report()), CallbackResponse)
+    assert clock.waits == []
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(bench, client, clock):
+    """It may have been dropped unheard, and a claim on it would wait for its whole time-out."""
+    envelope = envelope_of(bench)
+    client.started(envelope, "w")
+    first = client._connection._socket
+    clock.now += IDLE_SECONDS
+    client.heartbeat(envelope, "w")
+    assert client._connection._socket is first
+    clock.now += IDLE_SECONDS + 1
+    client.heartbeat(envelope, "w")
+    assert client._connection._socket is not first
     assert clock.waits == []
 
 

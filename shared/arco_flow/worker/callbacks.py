@@ -96,7 +96,7 @@ class CallbackClient:
         self._orphaned = orphaned
         self._clock = clock
         self._wait = wait or threading.Event().wait
-        self._connection = Connection(timeout_seconds)
+        self._connection = Connection(timeout_seconds, clock)
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""

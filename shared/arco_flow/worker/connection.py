@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from arco_flow.worker.http1 import Malformed, Message, Reader, request_bytes
+
+IDLE_SECONDS = 90.0
+"""A connection that was not used for longer is opened anew, which is longer than between two signs
+of life: while an instance has no processor it may be dropped unheard."""
 
 
 class Trouble(Exception):
@@ -18,8 +24,10 @@ class Connection:
     TLS trusts what the system trusts. Not for several threads.
     """
 
-    def __init__(self, timeout_seconds: float) -> None:
+    def __init__(self, timeout_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._timeout = timeout_seconds
+        self._clock = clock
+        self._used_at = 0.0
         self._origin = ""
         self._socket: socket.socket | None = None
         self._reader: Reader | None = None
@@ -40,6 +48,8 @@ class Connection:
         origin = f"{parts.scheme}://{parts.netloc}"
         path = parts.path or "/"
         data = request_bytes("POST", path, {"Host": parts.netloc, **headers}, body)
+        if self._clock() - self._used_at > IDLE_SECONDS:
+            self.close()
         reused = self._socket is not None and origin == self._origin
         try:
             return self._exchange(origin, data)
@@ -58,6 +68,7 @@ class Connection:
             self._socket, self._reader = self._open(origin)
         self._socket.sendall(data)
         message = self._reader.read()
+        self._used_at = self._clock()
         if message.closes:
             self.close()
         return message
