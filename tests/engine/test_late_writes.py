@@ -6,10 +6,11 @@ from __future__ import annotations
 from arco_flow.domain.decision import decode_segment
 from arco_flow.domain.deployment import decode_deployment
 from arco_flow.domain.dynamic import decode_dynamic_counters
-from arco_flow.domain.events import Event
+from arco_flow.domain.events import Event, ManifestDeployed
 from arco_flow.domain.ids import Entity, deployment_entity, dynamic_entity, run_entity
 from arco_flow.domain.manifest import TimeoutsSpec
 from arco_flow.domain.recent import REMEMBERED, remembered
+from arco_flow.engine.deployed import last_deployment
 from arco_flow.engine.mailbox import Folded, fold, post_and_wake
 from arco_flow.engine.partitions import change_dynamic, dynamic_keys
 from arco_flow.simulation.shapes import REGIONS, manifest_of
@@ -39,6 +40,32 @@ async def test_a_deployment_that_lands_again_after_a_newer_one_does_not_become_c
     current = decode_deployment(head.state)
     assert (current.manifest_id, current.number) == (newer.manifest_id, 2)
     check(world.history())
+
+
+async def test_a_deployment_that_was_repeated_does_not_land_after_a_newer_one() -> None:
+    """Its first post is told as lost; who asked has asked again, and another one since."""
+    world, entity = World(), deployment_entity(SCOPE)
+    await world.deploy(manifest_of(code="v0"))
+    lost = ManifestDeployed("sha256:old", "cv_old", 1, replaces=1)
+    await world.deploy(manifest_of(code="v1"))
+    newer = await world.deploy(manifest_of(code="v2"))
+    event = Event("deploy:lost", world.now_ms, str(entity), lost, "user:me")
+    await post_and_wake(world.engine, entity, event)
+    assert await fold(world.engine, entity) is Folded.COMMITTED
+    last = decode_segment((await world.store.segments(str(entity)))[-1])
+    assert last.entries[0].reason == "overtaken: revision 3 is current, not 1"
+    assert (await last_deployment(world.engine, SCOPE)).manifest_id == newer.manifest_id
+    check(world.history())
+
+
+async def test_a_deployment_that_names_none_to_replace_is_one_of_an_older_ledger() -> None:
+    world, entity = World(), deployment_entity(SCOPE)
+    made = await world.deploy(manifest_of(code="v1"))
+    old = ManifestDeployed(made.manifest_id, "cv_old", 1)
+    event = Event("deploy:old", world.now_ms, str(entity), old, "user:me")
+    await post_and_wake(world.engine, entity, event)
+    assert await fold(world.engine, entity) is Folded.COMMITTED
+    assert (await last_deployment(world.engine, SCOPE)).code_version_id == "cv_old"
 
 
 async def test_a_change_of_keys_that_lands_again_brings_back_nothing_that_was_deleted() -> None:

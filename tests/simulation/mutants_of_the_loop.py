@@ -112,10 +112,46 @@ def timers_of_one_name_for_good(p: Patches) -> None:
 # -- what lands late, or twice -------------------------------------------------------------------
 
 
-@caught_by("an_event_is_applied_once")
+_OVER: Final = "a_deployment_is_over_when_its_client_goes_on"
+
+
+@shadowed_by(
+    "what comes again was to replace what it has replaced",
+    proof="a_deployment_that_lands_twice_and_replaces_any",
+)
 def a_deployment_that_lands_twice(p: Patches) -> None:
     """A deployment that comes again is another deployment, of a manifest that may be older."""
     p.edit(deployment.decide_deployment, "event.id in state.recent", "False")
+
+
+@caught_by("an_event_is_applied_once", _OVER)
+def a_deployment_that_replaces_any(p: Patches) -> None:
+    """A deployment replaces whichever is current, not the one that it was compared with."""
+    p.edit(deployment.decide_deployment, "data.replaces not in (None, state.revision)", "False")
+
+
+@caught_by("an_event_is_applied_once", _OVER)
+def a_deployment_that_lands_twice_and_replaces_any(p: Patches) -> None:
+    """A deployment that comes again replaces whichever is current."""
+    a_deployment_that_lands_twice(p)
+    a_deployment_that_replaces_any(p)
+
+
+@caught_by(_OVER)
+def a_deployment_of_what_is_current_that_is_not_written_down(p: Patches) -> None:
+    """Who goes back to what is current yet leaves his last deployment, which is late, to land."""
+    p.edit(deploy._try, "(unchanged and request.replaces != before.revision)", "unchanged")
+
+
+@caught_by(_OVER)
+def a_request_that_names_its_deployment_in_vain(p: Patches) -> None:
+    """Each try of a request is a deployment of its own, and replaces what is current by then."""
+    p.edit(
+        deploy.deploy,
+        "deployment_event_id(request_id or engine.clock.new_id())",
+        "deployment_event_id(engine.clock.new_id())",
+    )
+    p.edit(deploy._require_current, "replaces in (None, current.revision)", "True")
 
 
 @caught_by("an_event_is_applied_once")
@@ -353,8 +389,10 @@ def a_change_of_keys_answered_before_its_fold(p: Patches) -> None:
 
 @caught_by("what_was_accepted_by_the_workspace_took_effect")
 def a_deployment_answered_before_its_fold(p: Patches) -> None:
-    """Who deployed is told of the deployment before his own."""
+    """Who deployed is told that he has, and his deployment waits for its fold."""
     p.edit(deploy._make_current, "await fold_all(engine, entity)", "pass")
+    p.edit(deploy._make_current, "if number else None", "if number else current")
+    p.edit(deploy._told, "if made.is_of(request.data):", "if True:")
 
 
 # -- wakes: the sweeper makes up for one that is lost -------------------------------------------

@@ -22,6 +22,7 @@ from arco_flow.simulation.shapes import manifest_of
 from arco_flow.simulation.violation import Violation
 from arco_flow.simulation.watch import Watch
 from arco_flow.simulation.workers import Worker, survive
+from arco_flow.simulation.workload import Deploying
 from arco_flow.simulation.world import MINUTES, SCOPE, SECONDS, Shape, World
 
 WAYS = {
@@ -110,7 +111,12 @@ class SmallHistory:
         manifest = manifest_of({"a": [], "b": ["a"]}, retry={"maxRetries": 2, "delayMs": 1000})
         raw = manifest_bytes(manifest)
         await world.insist(
-            "deploy", SCOPE, manifest, lambda e: deploy(e, SCOPE, raw, location={}, actor="user:me")
+            "deploy",
+            SCOPE,
+            Deploying(manifest, "first"),
+            lambda e: deploy(
+                e, SCOPE, raw, location={}, actor="me", request_id="first", replaces=0
+            ),
         )
         for key in ("first", "second", "third"):
             spec = RunSpec(selection="*", run_key=key)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from arco_flow.cli.client import PlaneClient
+from arco_flow.cli.failures import PlaneRefused
 from arco_flow.cli.project import Project
 from arco_flow.domain.errors import InvalidInput
-from arco_flow.engine.views import DeployOutcome
+from arco_flow.engine.views import DeploymentView, DeployOutcome
+
+RACES: Final = 4
+"""Deployments of others that one lets come first."""
+MEANT_SECONDS: Final = 10.0
+"""How long a look at what is current is good for: a request that took longer was repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +52,47 @@ def load_code(project: Project) -> LoadedCode:
     return LoadedCode(manifest_bytes(manifest), place)
 
 
-def post_code(client: PlaneClient, code: LoadedCode, *, dry_run: bool = False) -> DeployOutcome:
-    """Make the code current, or say what that would change."""
+def post_code(
+    client: PlaneClient,
+    code: LoadedCode,
+    *,
+    dry_run: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> DeployOutcome:
+    """Make the code current, or say what that would change.
+
+    The request names what it is to replace, so that a try that is late, or comes once more, does
+    nothing. When others were quicker it is asked again, but not when it was on its way for long:
+    whoever deployed meanwhile may have known this code already. Raises PlaneRefused then.
+    """
+    if dry_run:
+        return _post(client, code, validateOnly=True)
+    for _ in range(RACES):
+        looked = clock()
+        replaces = _current(client)
+        try:
+            return _post(client, code, requestId=secrets.token_hex(16), replaces=replaces)
+        except PlaneRefused as refused:
+            if refused.reason != "DEPLOYMENT_OVERTAKEN" or clock() - looked > MEANT_SECONDS:
+                raise
+            overtaken = refused
+    raise overtaken
+
+
+def _post(client: PlaneClient, code: LoadedCode, **query: object) -> DeployOutcome:
     location = {f"location.{name}": value for name, value in code.location.items()}
-    return client.post(
-        "/deployments",
-        DeployOutcome,
-        code.manifest,
-        repeat=True,
-        validateOnly=dry_run,
-        **location,
-    )
+    arguments = {**query, **location}
+    return client.post("/deployments", DeployOutcome, code.manifest, repeat=True, **arguments)
+
+
+def _current(client: PlaneClient) -> int:
+    """Revision of the current deployment, 0 before the first."""
+    try:
+        return client.get("/deployments", DeploymentView).revision
+    except PlaneRefused as refused:
+        if refused.reason != "NOTHING_DEPLOYED":
+            raise
+        return 0
 
 
 def outcome_lines(outcome: DeployOutcome) -> list[str]:

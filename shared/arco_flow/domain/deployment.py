@@ -20,7 +20,8 @@ from arco_flow.domain.stored_forms import read_stored
 
 class Deployment(msgspec.Struct, frozen=True, rename="camel"):
     """The packed head state. number 0 = nothing was deployed yet. recent: ids of the events that
-    were applied last; a row holds none."""
+    made the last deployments; a row holds none. confirmed: how often what is current was deployed
+    once more."""
 
     number: int = 0
     manifest_id: str = ""
@@ -31,9 +32,28 @@ class Deployment(msgspec.Struct, frozen=True, rename="camel"):
     actor: str = ""
     version: int = 0
     recent: tuple[str, ...] = ()
+    confirmed: int = 0
+
+    @property
+    def revision(self) -> int:
+        """What a deployment names that is to replace this state: the next one has another."""
+        return self.number + self.confirmed
+
+    def is_of(self, data: ManifestDeployed) -> bool:
+        """Whether what is current is what an event brings."""
+        return (self.manifest_id, self.location) == (data.manifest_id, data.location)
+
+    def number_of(self, event_id: str) -> int:
+        """Number of the deployment that an event made; 0 when it made none of the recent ones."""
+        if event_id not in self.recent:
+            return 0
+        return self.number + 1 - (len(self.recent) - self.recent.index(event_id))
 
 
 _decoder = msgspec.msgpack.Decoder(Deployment)
+
+
+_row_decoder = msgspec.json.Decoder(Deployment)
 
 
 def decode_deployment(packed: bytes) -> Deployment:
@@ -41,11 +61,23 @@ def decode_deployment(packed: bytes) -> Deployment:
     return read_stored(_decoder, packed, "a deployment")
 
 
+def row_key(number: int) -> str:
+    """Key of the row of a deployment, by its number."""
+    return f"{number:08d}"
+
+
+def decode_row(raw: bytes) -> Deployment:
+    """Decode the row of a deployment. Raises Unavailable when the bytes are none."""
+    return read_stored(_row_decoder, raw, "a row of a deployment")
+
+
 def decide_deployment(
     current: Deployment, events: Sequence[Event], now_ms: int
 ) -> Decision[Deployment]:
-    """Make the latest deployed manifest current. An event that comes again changes nothing: it may
-    be older than what is current."""
+    """Make the latest deployed manifest current. An event that comes again changes nothing, nor
+    does one that was to replace another state: each may be older than what is current. One that
+    brings what is current confirms it, so that what was to replace it before comes too late.
+    """
     entries: list[Entry] = []
     rows: dict[str, bytes | None] = {}
     state = current
@@ -57,6 +89,16 @@ def decide_deployment(
         if event.id in state.recent:
             entries.append(Entry(event, IGNORED, "duplicate"))
             continue
+        if data.replaces not in (None, state.revision):
+            reason = f"overtaken: revision {state.revision} is current, not {data.replaces}"
+            entries.append(Entry(event, IGNORED, reason))
+            continue
+        if data.replaces and state.is_of(data):
+            state = msgspec.structs.replace(
+                state, confirmed=state.confirmed + 1, version=current.version + 1
+            )
+            entries.append(Entry(event, APPLIED, "confirmed"))
+            continue
         recent = remembered(state.recent, (event.id,))
         state = Deployment(
             number=state.number + 1,
@@ -67,8 +109,9 @@ def decide_deployment(
             deployed_ms=now_ms,
             actor=event.actor,
             version=current.version + 1,
+            confirmed=state.confirmed,
         )
-        rows[f"{state.number:08d}"] = msgspec.json.encode(state)
+        rows[row_key(state.number)] = msgspec.json.encode(state)
         state = msgspec.structs.replace(state, recent=recent)
         entries.append(Entry(event, APPLIED))
     return Decision(state, tuple(entries), (), rows)

@@ -160,12 +160,19 @@ class DynamicPartitionsChanged(EventData, tag="DynamicPartitionsChanged", frozen
 
 
 class ManifestDeployed(EventData, tag="ManifestDeployed", frozen=True):
-    """A validated manifest became the current one of the workspace."""
+    """A validated manifest became the current one of the workspace.
+
+    replaces: revision of the state that it was compared with, 0 = of nothing; while another one is
+    current it is ignored. None: whichever is current, in ledgers from before it was written down.
+    request_id: as the client named the request, "" when it did not.
+    """
 
     manifest_id: str
     code_version_id: str
     asset_count: int
     location: dict[str, str] = {}
+    replaces: int | None = None
+    request_id: str = ""
 
 
 class LeadershipTaken(EventData, tag="LeadershipTaken", frozen=True):

@@ -115,6 +115,11 @@ def validate_run_key(run_key: str) -> str:
     return _printable("run key", run_key, MAX_RUN_KEY_CHARS, "daily:2025-06-01")
 
 
+def validate_request_id(request_id: str) -> str:
+    """The name of a request, unchanged. Raises InvalidInput."""
+    return _printable("request id", request_id, MAX_RUN_KEY_CHARS, "ci-4711")
+
+
 def validate_trigger(trigger: str) -> str:
     """What asked for a run: printable text of at most 256 characters, no spaces around it."""
     return _printable("trigger", trigger, MAX_RUN_KEY_CHARS, "manual")

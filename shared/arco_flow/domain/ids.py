@@ -70,6 +70,11 @@ def deployment_entity(scope: Scope) -> Entity:
     return Entity(scope, "deployment", "current")
 
 
+def deployment_event_id(request_id: str) -> str:
+    """Id of the event of a deployment whose request has a name, which may hold anything."""
+    return f"deploy:{_digest(request_id)[:34]}"
+
+
 def dynamic_entity(scope: Scope, definition: str) -> Entity:
     """The entity of a dynamic partitions definition, by its name, which may hold anything."""
     name = _digest(definition) if ":" in definition else document_id(definition)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from arco_flow.domain.deployment import Deployment, decode_deployment
-from arco_flow.domain.errors import NotFound
+from arco_flow.domain.deployment import Deployment, decode_deployment, decode_row, row_key
+from arco_flow.domain.errors import NotFound, Unavailable
 from arco_flow.domain.ids import Scope, deployment_entity
 from arco_flow.domain.manifest import Manifest
 from arco_flow.engine.context import Engine
@@ -24,6 +24,7 @@ async def current_deployment(engine: Engine, scope: Scope) -> DeploymentView:
         module=manifest.module,
         location=deployment.location,
         create_time=stamp(deployment.deployed_ms),
+        revision=deployment.revision,
     )
 
 
@@ -49,3 +50,21 @@ async def last_deployment(engine: Engine, scope: Scope) -> Deployment:
     """The current deployment's record; before the first, one whose number is 0."""
     head = await engine.store.load(str(deployment_entity(scope)))
     return decode_deployment(head.state) if head else Deployment()
+
+
+async def numbered_deployment(engine: Engine, scope: Scope, number: int) -> Deployment:
+    """The record of a deployment that was made; for 0, what was before the first.
+
+    Raises Unavailable when it is there no more.
+    """
+    if not number:
+        return Deployment()
+    key = row_key(number)
+    rows = await engine.store.rows(str(deployment_entity(scope)), [key])
+    if key not in rows:
+        raise Unavailable(
+            f"the record of deployment {number} is gone",
+            fix="restore it from a backup",
+            reason="DAMAGED_STATE",
+        )
+    return decode_row(rows[key])

@@ -262,6 +262,7 @@ class PartitionPage(View, frozen=True, rename="camel", kw_only=True):
 class DeployOutcome(View, frozen=True, rename="camel", kw_only=True):
     """What a deployment changed (or would change, when dry_run).
 
+    revision: of what is current then; see DeploymentView.
     stale_partitions: per asset whose code, deps or partitions changed, the number of
     materialized partitions that were made by what is no longer deployed.
     """
@@ -277,10 +278,12 @@ class DeployOutcome(View, frozen=True, rename="camel", kw_only=True):
     removed: list[str]
     stale_partitions: dict[str, int]
     create_time: str
+    revision: int = 0
 
 
 class DeploymentView(View, frozen=True, rename="camel", kw_only=True):
-    """The current deployment."""
+    """The current deployment. revision: grows with each deployment, also of the same code, that
+    names what it replaces; the next one names this."""
 
     manifest_id: str
     code_version_id: str
@@ -289,3 +292,4 @@ class DeploymentView(View, frozen=True, rename="camel", kw_only=True):
     module: str
     location: dict[str, str]
     create_time: str
+    revision: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from arco_flow.engine.deploy import deploy
 from arco_flow.engine.deployed import current_deployment
 from arco_flow.engine.views import DeploymentView, DeployOutcome
-from arco_flow.http.arguments import flag
+from arco_flow.http.arguments import flag, request_id, whole_number
 from arco_flow.http.bodies import refuse_repeated_names
 from arco_flow.http.routing import Call
 
@@ -27,6 +27,8 @@ async def create_deployment(call: Call) -> DeployOutcome:
         location=location,
         actor=call.caller.actor,
         dry_run=flag(call.query, "validateOnly"),
+        request_id=request_id(call.request, call.query),
+        replaces=whole_number(call.query, "replaces"),
     )
 
 

@@ -6,7 +6,6 @@ import asyncio
 
 import msgspec
 
-from arco_flow.domain.errors import InvalidInput
 from arco_flow.domain.run import RunState
 from arco_flow.engine import query
 from arco_flow.engine.cancel_run import cancel_run
@@ -22,7 +21,7 @@ from arco_flow.engine.views import (
     RunSpec,
     RunView,
 )
-from arco_flow.http.arguments import flag, page_size, run_states, wait_ms
+from arco_flow.http.arguments import flag, page_size, request_id, run_states, wait_ms
 from arco_flow.http.bodies import decode_body
 from arco_flow.http.routing import Call
 
@@ -48,7 +47,8 @@ class AttemptList(msgspec.Struct, frozen=True):
 
 async def create_run(call: Call) -> RunAccepted | PlanView:
     """Request a run; with validateOnly plan it and start nothing."""
-    spec = _with_request_id(call, decode_body(call.request, RunSpec))
+    spec = decode_body(call.request, RunSpec)
+    spec = msgspec.structs.replace(spec, run_key=request_id(call.request, call.query, spec.run_key))
     if flag(call.query, "validateOnly"):
         return await preview_run(call.engine, call.scope, spec)
     return await request_run(
@@ -150,16 +150,3 @@ async def list_log_lines(call: Call) -> LogPage:
 
 async def _run(call: Call, *, tasks: bool) -> RunView:
     return await query.get_run(call.engine, call.scope, call.params["run"], tasks=tasks)
-
-
-def _with_request_id(call: Call, spec: RunSpec) -> RunSpec:
-    """The spec under the run key that requestId or Idempotency-Key names: they are one thing."""
-    named = {call.query.get("requestId", ""), call.request.header("idempotency-key"), spec.run_key}
-    keys = named - {""}
-    if len(keys) > 1:
-        raise InvalidInput(
-            "runKey, requestId and Idempotency-Key name the same thing and differ",
-            fix="send one of them",
-            reason="AMBIGUOUS_RUN_KEY",
-        )
-    return msgspec.structs.replace(spec, run_key=keys.pop()) if keys else spec

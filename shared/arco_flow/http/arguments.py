@@ -9,6 +9,7 @@ from typing import Final
 from arco_flow.domain.durations import parse_duration_ms
 from arco_flow.domain.errors import InvalidInput, did_you_mean
 from arco_flow.domain.run import RunState
+from arco_flow.http.messages import Request
 from arco_flow.http.routing import QueryParam, Route, percent_decode
 
 DEFAULT_PAGE_SIZE: Final = 50
@@ -69,6 +70,31 @@ def _bad_page_size(problem: str) -> InvalidInput:
         fix=f"give 1 to {MAX_PAGE_SIZE}, or leave it out",
         reason="BAD_PAGE_SIZE",
     )
+
+
+def whole_number(query: Mapping[str, str], name: str) -> int | None:
+    """A number from 0 on; None without one. Raises InvalidInput."""
+    text = query.get(name)
+    if text is not None and not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+        raise InvalidInput(
+            f"{name} '{text}' is no whole number from 0 on",
+            fix=f"{name}=0, or leave it out",
+            reason="BAD_NUMBER",
+        )
+    return None if text is None else int(text)
+
+
+def request_id(request: Request, query: Mapping[str, str], run_key: str = "") -> str:
+    """The name of a request: of requestId, Idempotency-Key or, in its body, a run key, which are
+    one thing; "" when it has none. Raises InvalidInput when they differ."""
+    named = {query.get("requestId", ""), request.header("idempotency-key"), run_key} - {""}
+    if len(named) > 1:
+        raise InvalidInput(
+            "runKey, requestId and Idempotency-Key name the same thing and differ",
+            fix="send one of them",
+            reason="AMBIGUOUS_RUN_KEY",
+        )
+    return named.pop() if named else ""
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:

@@ -34,6 +34,18 @@ _LOCATION: Final = QueryParam(
     "location.*", "Where workers find the code, such as location.module=shop.", "map"
 )
 _REQUEST_ID: Final = QueryParam("requestId", "Run key; the header Idempotency-Key does the same.")
+_DEPLOY_ID: Final = QueryParam(
+    "requestId",
+    "Name of the request, made by the client: the same one again is answered with the deployment"
+    " that it has made. The header Idempotency-Key does the same.",
+)
+_REPLACES: Final = QueryParam(
+    "replaces",
+    "Revision of the deployment that is current as the client knows it, 0 = none. While another"
+    " one is, 409 DEPLOYMENT_OVERTAKEN and no change: what arrives late replaces nothing newer."
+    " Absent = whichever is current.",
+    "integer",
+)
 _FILTER: Final = QueryParam("filter", "States, such as: state = FAILED OR state = RUNNING.")
 _SELECTION: Final = QueryParam("selection", "Expression of the selection language; absent = all.")
 _TASK_NAME: Final = QueryParam("task", "One task, such as shop.orders[2026-01-31]; absent = all.")
@@ -55,7 +67,7 @@ DEPLOYMENTS: Final = (
         "Make a manifest current",
         (views.DeployOutcome,),
         Manifest,
-        (_DRY_RUN, _LOCATION),
+        (_DRY_RUN, _LOCATION, _DEPLOY_ID, _REPLACES),
         MAX_MANIFEST_BYTES,
     ),
 )

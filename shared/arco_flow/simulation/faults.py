@@ -43,7 +43,8 @@ class FaultPlan:
     refused: not applied. lost: applied, the answer is lost. crashed: the process ends before or
     after. slow: the call takes up to `slow_ms`. yields: turns that others get within a call.
     pace_ms: each call takes half of it, also in calm weather, which has no other races.
-    landed: a write is applied up to `landed_ms` after its caller was told that nobody knows.
+    landed: a write is applied, or a request arrives, up to `landed_ms` after its caller was told
+    that nobody knows.
     echoed: one that was answered arrives once more, so much later. locked: a commit is refused
     though nobody else has written. overtaken: a write over an object waits until it comes too
     late; one under a lease ten times as often, any other commit a tenth as often.

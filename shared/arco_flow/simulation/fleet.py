@@ -11,7 +11,7 @@ from arco_flow.adapters.memory.clock import VirtualClock
 from arco_flow.domain.errors import ArcoError, OutcomeUnknown, Unavailable
 from arco_flow.engine.context import Engine
 from arco_flow.simulation.faults import SimulatedFaults
-from arco_flow.simulation.kernel import Host, Job, Kernel, ended
+from arco_flow.simulation.kernel import Host, Job, Kernel, ended, nap
 
 T = TypeVar("T")
 Request = Callable[[Engine], Coroutine[Any, Any, T]]
@@ -83,6 +83,11 @@ class Fleet:
         if faults.chosen("net", "twice", plan.net_twice) is not None:
             instance = self._chance.choice(self.instances)
             self._kernel.start(self._watched(work, instance.engine), instance.host, name)
+        share = faults.chosen("net", "landed", plan.landed)
+        if share is not None:
+            late_ms = 1 + int(share * plan.landed_ms)
+            self._kernel.start(self._land(late_ms, name, work), self._kernel.platform, "landing")
+            raise OutcomeUnknown(f"{name} may arrive yet")
         instance = self._chance.choice(self.instances)
         if instance.ready is not None:
             await ended(instance.ready)
@@ -90,6 +95,12 @@ class Fleet:
         if faults.chosen("net", "lost", plan.net_lost) is not None:
             raise OutcomeUnknown(f"the answer to {name} was lost")
         return result
+
+    async def _land(self, ms: int, name: str, work: Request[Any]) -> None:
+        """Let a request arrive that its sender has given up; nobody hears the answer."""
+        await nap(ms)
+        instance = self._chance.choice(self.instances)
+        self._kernel.start(self._watched(work, instance.engine), instance.host, name)
 
     def name_of(self, engine: Engine) -> str:
         """The name of the process that an engine is of, as long as it lives."""

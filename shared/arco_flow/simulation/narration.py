@@ -50,9 +50,9 @@ def _tell_about(about: Any) -> str:
         run = about["run"][-_RUN_CHARS:]
         who = about["workerId"]
         return f"{about['task']} attempt {about['attempt']} of run …{run} by {who}{outcome}"
-    code = getattr(about, "code_version_id", None)
-    if code is not None:
-        return f"manifest {code}"
+    manifest = getattr(about, "manifest", None)
+    if manifest is not None:
+        return f"manifest {manifest.code_version_id} {about.request_id}".rstrip()
     key = getattr(about, "run_key", None)
     if key is not None:
         return f"run of '{about.selection}' under key '{key}'"

@@ -6,22 +6,28 @@ A list, so that a failure can be told again without the operations that it does 
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import msgspec
 
-from arco_flow.domain.errors import Rejected
+from arco_flow.domain.deployment import Deployment
+from arco_flow.domain.errors import Conflict, Rejected
 from arco_flow.domain.ids import Scope, run_entity
 from arco_flow.domain.manifest import Manifest, manifest_bytes
 from arco_flow.engine.cancel_run import cancel_run
 from arco_flow.engine.context import Settings
 from arco_flow.engine.deploy import deploy
+from arco_flow.engine.deployed import last_deployment
+from arco_flow.engine.objects import load_manifest
 from arco_flow.engine.partitions import change_dynamic
 from arco_flow.engine.run_bridge import request_run
-from arco_flow.engine.views import RunAccepted, RunSpec
+from arco_flow.engine.views import DeployOutcome, RunAccepted, RunSpec
 from arco_flow.simulation import workers
 from arco_flow.simulation.chance import stream
+from arco_flow.simulation.fleet import Request as AskedOf
 from arco_flow.simulation.hostile import attack
 from arco_flow.simulation.kernel import nap
 from arco_flow.simulation.scenario import Load
@@ -44,6 +50,16 @@ class Deploy:
     """Make a manifest current."""
 
     manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Deploying:
+    """A request to deploy. request_id: "" of a client that names neither it nor what to replace.
+    since_ms: when its client began, with a look at what is current."""
+
+    manifest: Manifest
+    request_id: str = ""
+    since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +235,7 @@ async def _perform(world: World, operation: Operation) -> None:
     scope, what = operation.scope, operation.what
     try:
         if isinstance(what, Deploy):
-            await _deploy(world, scope, what)
+            await _deploy(world, scope, what, operation.number)
         elif isinstance(what, Register):
             await _register(world, scope, what)
         elif isinstance(what, Request):
@@ -232,10 +248,47 @@ async def _perform(world: World, operation: Operation) -> None:
         return
 
 
-async def _deploy(world: World, scope: Scope, what: Deploy) -> None:
-    raw = manifest_bytes(what.manifest)
-    await world.insist(
-        "deploy", scope, what.manifest, lambda e: deploy(e, scope, raw, location={}, actor=ME)
+async def _deploy(world: World, scope: Scope, what: Deploy, number: int) -> None:
+    """By a client that names nothing, one that insists as commands do, or one that gives up and
+    goes back to what it has seen."""
+    if number % 3 == 0:
+        about, raw = Deploying(what.manifest), manifest_bytes(what.manifest)
+        await world.insist(
+            "deploy", scope, about, lambda e: deploy(e, scope, raw, location={}, actor=ME)
+        )
+    elif number % 3 == 1:
+        await _replace(world, scope, what.manifest, f"{number}", world.insist)
+    else:
+        seen = await _replace(world, scope, what.manifest, f"{number}", world.try_once)
+        if seen.number:
+            back = await world.insist(
+                "look", scope, seen.number, lambda e: load_manifest(e, scope, seen.manifest_id)
+            )
+            await _replace(world, scope, back, f"{number}.back", world.insist)
+
+
+async def _replace(
+    world: World, scope: Scope, manifest: Manifest, name: str, ask: Callable[..., Awaitable[object]]
+) -> Deployment:
+    """Deploy by requests that have names, and name what they replace, until one is not refused.
+    Answers what was seen as current; nothing (number 0) when there was an answer."""
+    raw = manifest_bytes(manifest)
+    for tries in count():
+        since_ms = world.now_ms
+        seen = await world.insist("look", scope, "current", lambda e: last_deployment(e, scope))
+        about = Deploying(manifest, f"{name}.{tries}", since_ms)
+        work = _replacing(scope, raw, about.request_id, seen.revision)
+        try:
+            told = await ask("deploy", scope, about, work)
+        except Conflict:
+            continue
+        return Deployment() if told else seen
+    raise AssertionError("each refusal is of a time before the next look")
+
+
+def _replacing(scope: Scope, raw: bytes, name: str, revision: int) -> AskedOf[DeployOutcome]:
+    return lambda engine: deploy(
+        engine, scope, raw, location={}, actor=ME, request_id=name, replaces=revision
     )
 
 

@@ -45,7 +45,8 @@ Behaviour = Callable[["World", DispatchEnvelope], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a caller was told. about: the request; result: what came back, or the refusal.
+    """What a caller was told. about: the request; result: what came back, the refusal, or why a
+    caller has given up who asks once.
 
     asked_ms, time_ms: when the request that was answered was sent, and when it was answered.
     """
@@ -168,6 +169,15 @@ class World:
             except (Unavailable, Contended):
                 await nap(pause_ms)
                 pause_ms = min(pause_ms * 2, 10 * SECONDS)
+
+    async def try_once(self, verb: str, scope: Scope, about: Any, work: Request[T]) -> T | None:
+        """`ask` without patience: None when there was no answer, which is remembered, too."""
+        asked_ms = self.now_ms
+        try:
+            return await self.ask(verb, scope, about, work)
+        except (Unavailable, Contended) as error:
+            self._remember(Answer(asked_ms, self.now_ms, verb, scope, about, error))
+            return None
 
     async def sweep_forever(self, period_ms: int) -> None:
         """What the scheduler does: call the sweeper of one process, again and again."""

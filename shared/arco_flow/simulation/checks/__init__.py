@@ -22,6 +22,7 @@ CHECKS: Final[tuple[Callable[[History], None], ...]] = (
     requests.every_accepted_run_is_over,
     requests.an_accepted_cancel_is_recorded,
     requests.what_was_accepted_by_the_workspace_took_effect,
+    requests.a_deployment_is_over_when_its_client_goes_on,
     requests.nobody_gets_in,
     callbacks.every_event_is_applied_at_most_once,
     callbacks.every_accepted_callback_is_recorded,

@@ -6,8 +6,10 @@ import json
 from collections import Counter, defaultdict
 from typing import Any
 
+from arco_flow.domain.decision import APPLIED
 from arco_flow.domain.errors import Conflict
 from arco_flow.domain.events import (
+    ManifestDeployed,
     RunCancelRequested,
     RunKeyConflicted,
     RunRequested,
@@ -110,6 +112,26 @@ def what_was_accepted_by_the_workspace_took_effect(history: History) -> None:
                 raise ViolatedError(f"{answer} does not show its own change")
             if set(added) > history.rows[entity].keys():
                 raise ViolatedError(f"{answer} was lost")
+
+
+def a_deployment_is_over_when_its_client_goes_on(history: History) -> None:
+    """I27. Of who names his requests and what they replace: once one is answered, nothing takes
+    effect any more of those that were answered or given up before its client began."""
+    named = [a for a in history.answers if a.verb == "deploy" and a.about.request_id]
+    for entity in history.of_kind("deployment"):
+        mine = [answer for answer in named if answer.scope == Entity.parse(entity).scope]
+        applied = [e.event.data for _, e in history.entries(entity) if e.disposition == APPLIED]
+        landed = {
+            data.request_id: revision
+            for revision, data in enumerate(applied, 1)
+            if isinstance(data, ManifestDeployed)
+        }
+        for later in mine:
+            for earlier in mine if later.accepted else ():
+                is_over = earlier.time_ms < later.about.since_ms
+                if is_over and landed.get(earlier.about.request_id, 0) > later.result.revision:
+                    told = f"{earlier.about.request_id} after {later.about.request_id}"
+                    raise ViolatedError(f"{told}\n{history.show(entity)}")
 
 
 def nobody_gets_in(history: History) -> None:
