@@ -7,10 +7,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from run_views import a_run, a_task
 
 from arco_flow.cli.client import (
@@ -21,9 +23,10 @@ from arco_flow.cli.client import (
     segment,
 )
 from arco_flow.cli.failures import PlaneRefused, PlaneUnreachable
+from arco_flow.cli.main import cli
 from arco_flow.cli.progress import CROWDED_PAUSE_SECONDS, EARLY_SECONDS, follow_run
 from arco_flow.domain.errors import InvalidInput
-from arco_flow.engine.views import RunView
+from arco_flow.engine.views import AssetPage, AssetView, RunView
 
 OK = (200, b'{"runs":[]}')
 BUSY = (
@@ -76,6 +79,31 @@ def test_reads_are_repeated_when_the_plane_is_busy_or_drops_the_line() -> None:
         assert client.get("/runs", dict[str, Any]) == {"runs": []}
         assert lines(asked) == ["GET /v1/workspaces/w/runs HTTP/1.1"] * 3
     assert pauses == [FIRST_PAUSE_SECONDS, 2 * FIRST_PAUSE_SECONDS]
+
+
+def page_of_assets(key: str, token: str) -> tuple[int, bytes]:
+    asset = AssetView(
+        name=key, key=key, kind="asset", group="default", description="", owners=[], kinds=[],
+        tags={}, metadata={}, code_version="v1", partitions="", partition_count=None,
+        materialized_count=0, upstream=[], downstream=[], checks=[], last_materialization=None,
+    )  # fmt: skip
+    return 200, msgspec.json.encode(AssetPage(assets=[asset], next_page_token=token))
+
+
+def test_a_list_of_assets_is_read_to_its_last_page_with_the_arguments_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCO_FLOW_TOKEN", "t")
+    command = ["assets", "t.a or t.b", "-C", str(tmp_path), "--workspace", "w", "--json"]
+    with plane(page_of_assets("t.a", "more"), page_of_assets("t.b", "")) as (url, asked):
+        monkeypatch.setenv("ARCO_FLOW_URL", url)
+        shown = CliRunner().invoke(cli, command)
+    assert [asset["key"] for asset in msgspec.json.decode(shown.output)["assets"]] == ["t.a", "t.b"]
+    path = "GET /v1/workspaces/w/assets?pageSize=1000"
+    assert lines(asked) == [
+        f"{path}&selection=t.a+or+t.b HTTP/1.1",
+        f"{path}&pageToken=more&selection=t.a+or+t.b HTTP/1.1",
+    ]
 
 
 def test_a_plane_that_stays_busy_is_given_up() -> None:

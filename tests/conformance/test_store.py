@@ -297,6 +297,21 @@ def test_rows_are_paged_in_key_order_but_asked_for_by_key_without_a_limit(stores
     stores.run(scenario)
 
 
+def test_the_row_of_one_key_is_read_of_many_entities_at_once(stores):
+    names = [f"acme:prod:asset:shop.a{number}" for number in range(5)]
+
+    async def scenario(store, _clock):
+        assert await store.row_of_each([], "_") == {}
+        for number, name in enumerate(names[:3]):
+            await store.commit(commit_of(name, rows={"_": b"%d" % number, "other": b"x"}))
+        await store.commit(commit_of(names[3], rows={"other": b"x"}))
+        found = await store.row_of_each(names, "_")
+        assert found == {names[0]: b"0", names[1]: b"1", names[2]: b"2"}
+        assert await store.row_of_each(names[1:2], "other") == {names[1]: b"x"}
+
+    stores.run(scenario)
+
+
 def test_segments_are_paged_in_order(stores):
     async def scenario(store, clock):
         for version in range(1, 13):

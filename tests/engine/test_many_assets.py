@@ -31,7 +31,7 @@ def manifest_of_many(count: int, code: str = "v1") -> Manifest:
 
 
 async def look_at_all(world: World, count: int) -> None:
-    assert len((await list_assets(world.engine, SCOPE)).assets) == count
+    assert len((await list_assets(world.engine, SCOPE, limit=count)).assets) == count
 
 
 async def plan_what_is_missing(world: World, count: int) -> None:

@@ -312,6 +312,12 @@ def test_assets_and_partitions_are_listed(plane: Plane) -> None:
     assert keys == ["shop.a", "shop.b", "shop.c"]
     selected = plane.get("/assets?selection=%2Bshop.b")["assets"]
     assert [asset["key"] for asset in selected] == ["shop.a", "shop.b"]
+    pages = [plane.get("/assets?pageSize=2")]
+    pages.append(plane.get(f"/assets?pageSize=2&pageToken={pages[0]['nextPageToken']}"))
+    assert [[asset["key"] for asset in page["assets"]] for page in pages] == [keys[:2], keys[2:]]
+    assert pages[1]["nextPageToken"] == ""
+    elsewhere = f"{BASE}/assets?selection=shop.a&pageToken={pages[0]['nextPageToken']}"
+    assert reason_of(plane.ask("GET", elsewhere)) == "BAD_PAGE_TOKEN"
     assert plane.get("/assets/shop.a")["downstream"] == ["shop.b"]
     assert plane.get("/assets/shop.a/partitions")["partitions"][0]["state"] == "MISSING"
     missing = plane.ask("GET", f"{BASE}/assets/shop.bb")

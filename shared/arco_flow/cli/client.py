@@ -10,8 +10,8 @@ from __future__ import annotations
 import http.client
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import msgspec
@@ -27,7 +27,19 @@ LONGEST_PAUSE_SECONDS: Final = 30.0
 TIMEOUT_SECONDS: Final = 90.0
 """Longer than the longest long poll."""
 
+PAGE_SIZE: Final = 1000
+
+
+class Page(Protocol):
+    """An answer of a list."""
+
+    @property
+    def next_page_token(self) -> str:
+        """Continues the list; "" at its end."""
+
+
 T = TypeVar("T")
+P = TypeVar("P", bound=Page)
 
 
 class PlaneClient:
@@ -65,6 +77,16 @@ class PlaneClient:
     def get(self, path: str, kind: type[T], **query: object) -> T:
         """GET a path below the workspace; the answer as a message of this type."""
         return self._call("GET", path, kind, query, None, repeat=True)
+
+    def pages(self, path: str, kind: type[P], **query: object) -> Iterator[P]:
+        """All pages of a list, one after the other as they are asked for."""
+        token = ""
+        while True:
+            page = self.get(path, kind, pageSize=PAGE_SIZE, pageToken=token, **query)
+            yield page
+            token = page.next_page_token
+            if not token:
+                return
 
     def post(
         self,

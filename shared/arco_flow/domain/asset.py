@@ -53,11 +53,13 @@ def decode_materialization(raw: bytes) -> Materialization:
 
 
 class Counters(msgspec.Struct, frozen=True, array_like=True):
-    """The packed head state of an asset."""
+    """The packed head state of an asset. rows: how many partitions it has; 0 with promotions where
+    nobody has counted, in heads that were begun before it was."""
 
     version: int = 0
     promotion: int = 0
     last_promoted_ms: int = 0
+    rows: int = 0
 
 
 _counters_decoder = msgspec.msgpack.Decoder(Counters)
@@ -113,8 +115,12 @@ def decide_asset(
         if reason:
             entries.append(Entry(event, IGNORED, reason))
             continue
+        is_counted = bool(counters.rows) or not counters.promotion
         counters = msgspec.structs.replace(
-            counters, promotion=counters.promotion + 1, last_promoted_ms=now_ms
+            counters,
+            promotion=counters.promotion + 1,
+            last_promoted_ms=now_ms,
+            rows=counters.rows + (is_counted and key not in rows),
         )
         row = _row(data, counters.promotion, now_ms)
         rows[key] = row

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from arco_flow.domain.asset import Materialization, decode_materialization, row_key
+import msgspec
+
+from arco_flow.domain.asset import (
+    Materialization,
+    decode_counters,
+    decode_materialization,
+    row_key,
+)
 from arco_flow.domain.errors import NotFound, did_you_mean
 from arco_flow.domain.graph import AssetGraph
 from arco_flow.domain.ids import Scope, asset_entity
@@ -15,29 +22,45 @@ from arco_flow.domain.partition_base import PartitionContext, PartitionsDefiniti
 from arco_flow.domain.planner import definitions_of, select_assets
 from arco_flow.engine.context import Engine
 from arco_flow.engine.deployed import deployed_manifest
+from arco_flow.engine.pages import begin_of, cursor_after
 from arco_flow.engine.planning import partition_context
 from arco_flow.engine.present import stamp
 from arco_flow.engine.views import AssetPage, AssetView, PartitionPage, PartitionView
 from arco_flow.ports.store import Head
 
+READ_AT_ONCE: Final = 50
+"""Assets of a list: their heads are 44 MiB at the most, while they owe as much as they may."""
 
-async def list_assets(engine: Engine, scope: Scope, *, selection: str = "") -> AssetPage:
-    """Assets of the current deployment, those of a selection or all, upstream first."""
+
+async def list_assets(
+    engine: Engine, scope: Scope, *, selection: str = "", after: str = "", limit: int = 200
+) -> AssetPage:
+    """Assets of the current deployment, those of a selection or all, upstream first.
+
+    after: page token of the page before. Raises InvalidInput.
+    """
     declared = await _declared(engine, scope)
     if selection:
         keys = select_assets(declared.manifest, selection)
     else:
         keys = declared.graph.topological_order()
-    known = await _known_of(engine, scope, declared, keys)
-    return AssetPage(assets=[_asset_view(scope, declared, key, known.get(key)) for key in keys])
+    places = {key: place for place, key in enumerate(keys)}
+    start = begin_of(
+        after, lambda place: keys[place] if 0 <= place < len(keys) else None, places.get
+    )
+    page = keys[start : start + max(1, limit)]
+    end = start + len(page)
+    return AssetPage(
+        assets=await _asset_views(engine, scope, declared, page),
+        next_page_token=cursor_after(end, page[-1]) if end < len(keys) else "",
+    )
 
 
 async def get_asset(engine: Engine, scope: Scope, key: str) -> AssetView:
     """One asset. Raises NotFound with the nearest key."""
     declared = await _declared(engine, scope)
-    declared.spec(key)
-    known = await _known_of(engine, scope, declared, [key])
-    return _asset_view(scope, declared, key, known.get(key))
+    [view] = await _asset_views(engine, scope, declared, [key])
+    return view
 
 
 async def list_partitions(
@@ -49,8 +72,9 @@ async def list_partitions(
     """
     declared = await _declared(engine, scope)
     spec = declared.spec(key)
-    definition = declared.definitions.get(key)
-    names = definition.keys(declared.ctx) if definition else [""]
+    definitions, ctx = await _partitioning(engine, scope, declared, [key])
+    definition = definitions.get(key)
+    names = definition.keys(ctx) if definition else [""]
     start = names.index(after) + 1 if after and after in names else 0
     page = names[start : start + max(1, limit)]
     canonical = [definition.canonical(name) if definition else "" for name in page]
@@ -72,8 +96,6 @@ class _Declared:
     manifest: Manifest
     specs: Mapping[str, AssetSpec]
     graph: AssetGraph
-    definitions: Mapping[str, PartitionsDefinition]
-    ctx: PartitionContext
 
     def spec(self, key: str) -> AssetSpec:
         """One asset. Raises NotFound with the nearest key."""
@@ -88,8 +110,23 @@ class _Declared:
 
 async def _declared(engine: Engine, scope: Scope) -> _Declared:
     manifest = await deployed_manifest(engine, scope)
-    ctx = await partition_context(engine, scope, manifest)
-    return _Declared(manifest, manifest.by_key(), manifest.graph(), definitions_of(manifest), ctx)
+    return _Declared(manifest, manifest.by_key(), manifest.graph())
+
+
+class _Partitioning(NamedTuple):
+    """How assets are partitioned, by key, and what decides which partitions exist."""
+
+    definitions: Mapping[str, PartitionsDefinition]
+    ctx: PartitionContext
+
+
+async def _partitioning(
+    engine: Engine, scope: Scope, declared: _Declared, keys: Sequence[str]
+) -> _Partitioning:
+    """Of these assets alone: others may have keys without number. Raises NotFound."""
+    specs = [declared.spec(key) for key in keys]
+    mine = msgspec.structs.replace(declared.manifest, assets=specs)
+    return _Partitioning(definitions_of(mine), await partition_context(engine, scope, mine))
 
 
 class _Known(NamedTuple):
@@ -99,34 +136,51 @@ class _Known(NamedTuple):
     last: dict[str, Any]
 
 
-async def _known_of(
+async def _asset_views(
     engine: Engine, scope: Scope, declared: _Declared, keys: Sequence[str]
+) -> list[AssetView]:
+    partitioning = await _partitioning(engine, scope, declared, keys)
+    known: dict[str, _Known] = {}
+    for start in range(0, len(keys), READ_AT_ONCE):
+        batch = keys[start : start + READ_AT_ONCE]
+        known.update(await _known_of(engine, scope, batch, partitioning.definitions))
+    return [_asset_view(scope, declared, partitioning, key, known.get(key)) for key in keys]
+
+
+async def _known_of(
+    engine: Engine,
+    scope: Scope,
+    keys: Sequence[str],
+    definitions: Mapping[str, PartitionsDefinition],
 ) -> dict[str, _Known]:
     """What is known of those assets that were ever materialized."""
     entities = {str(asset_entity(scope, key)): key for key in keys}
     heads = await engine.store.load_many(list(entities))
+    whole = [entity for entity in heads if entities[entity] not in definitions]
+    rows = await engine.store.row_of_each(whole, row_key("")) if whole else {}
     return {
-        key: await _known(engine, heads[entity], has_partitions=key in declared.definitions)
-        for entity, key in entities.items()
-        if entity in heads
+        entities[entity]: await _known(engine, head, rows.get(entity))
+        for entity, head in heads.items()
     }
 
 
-async def _known(engine: Engine, head: Head, *, has_partitions: bool) -> _Known:
-    at_last = {"time": stamp(int(head.labels.get("last_promoted_ms", "0")))}
-    if has_partitions:
-        return _Known(await engine.store.count_rows(head.entity), at_last)
-    # Its one row, and whether it has those of partitions from before it had none.
-    rows = await engine.store.rows(head.entity, limit=2)
-    count, only = len(rows), row_key("")
-    if count > 1:
-        count = await engine.store.count_rows(head.entity)
-        rows = await engine.store.rows(head.entity, [only])
-    return _Known(count, _shown(decode_materialization(rows[only])) if only in rows else at_last)
+async def _known(engine: Engine, head: Head, row: bytes | None) -> _Known:
+    """row: of an asset without partitions. It has those from before it had none, too."""
+    counters = decode_counters(head.state)
+    count = counters.rows or await engine.store.count_rows(head.entity)
+    if row is None:
+        return _Known(count, {"time": stamp(counters.last_promoted_ms)})
+    return _Known(count, _shown(decode_materialization(row)))
 
 
-def _asset_view(scope: Scope, declared: _Declared, key: str, known: _Known | None) -> AssetView:
-    spec, definition = declared.spec(key), declared.definitions.get(key)
+def _asset_view(
+    scope: Scope,
+    declared: _Declared,
+    partitioning: _Partitioning,
+    key: str,
+    known: _Known | None,
+) -> AssetView:
+    spec, definition = declared.spec(key), partitioning.definitions.get(key)
     return AssetView(
         name=f"workspaces/{scope.workspace}/assets/{spec.key}",
         key=spec.key,
@@ -139,7 +193,7 @@ def _asset_view(scope: Scope, declared: _Declared, key: str, known: _Known | Non
         metadata=spec.metadata,
         code_version=spec.code_version,
         partitions=spec.partitions["kind"] if spec.partitions else "",
-        partition_count=definition.count(declared.ctx) if definition else None,
+        partition_count=definition.count(partitioning.ctx) if definition else None,
         materialized_count=known.partitions if known else 0,
         upstream=list(declared.graph.upstream(key)),
         downstream=list(declared.graph.downstream(key)),

@@ -234,7 +234,7 @@ class AssetView(View, frozen=True, rename="camel", kw_only=True):
 
 
 class AssetPage(View, frozen=True, rename="camel", kw_only=True):
-    """Assets, upstream first: all that were asked for, so that next_page_token is "" today."""
+    """Assets, upstream first; next_page_token continues."""
 
     assets: list[AssetView]
     next_page_token: str = ""

@@ -12,6 +12,7 @@ from arco_flow.http.arguments import page_size
 from arco_flow.http.bodies import decode_body
 from arco_flow.http.routing import Call
 
+DEFAULT_ASSETS = 1000
 DEFAULT_PARTITIONS = 1000
 
 
@@ -31,7 +32,11 @@ class DynamicPartitions(msgspec.Struct, frozen=True):
 async def list_assets(call: Call) -> AssetPage:
     """Assets of the current deployment."""
     page = await catalog.list_assets(
-        call.engine, call.scope, selection=call.query.get("selection", "")
+        call.engine,
+        call.scope,
+        selection=call.query.get("selection", ""),
+        after=call.cursor(),
+        limit=page_size(call.query, DEFAULT_ASSETS),
     )
     return msgspec.structs.replace(page, next_page_token=call.sealed(page.next_page_token))
 

@@ -139,7 +139,7 @@ ASSETS: Final = (
         Policy.READ,
         "Assets of the current deployment",
         (views.AssetPage,),
-        query=(_SELECTION,),
+        query=(*PAGE, _SELECTION),
     ),
     Route("GET", _ASSET, api_assets.get_asset, Policy.READ, "One asset", (views.AssetView,)),
     Route(

@@ -129,6 +129,10 @@ class Store(Protocol):
         rows after a key, in key order."""
         ...
 
+    async def row_of_each(self, entities: Sequence[str], key: str) -> dict[str, bytes]:
+        """The row of one key, by entity, of those that have it."""
+        ...
+
     async def count_rows(self, entity: str) -> int:
         """How many rows the entity has."""
         ...

@@ -128,6 +128,12 @@ class FirestoreStore:
             found = [documents[path] for path in paths if path in documents]
         return {row.fields["key"].string_value: row.fields["body"].bytes_value for row in found}
 
+    async def row_of_each(self, entities: Sequence[str], key: str) -> dict[str, bytes]:
+        """See Store."""
+        paths = {f"{ROWS}/{owned_id(entity, key)}": entity for entity in entities}
+        found = await self._calls.get(list(paths))
+        return {paths[path]: row.fields["body"].bytes_value for path, row in found.items()}
+
     async def count_rows(self, entity: str) -> int:
         """See Store."""
         return await self._calls.count(in_range(self._calls.root, ROWS, *owned_range(entity)))

@@ -29,6 +29,7 @@ _LISTED = (
     " updated_ms"
     " FROM heads WHERE "
 )
+_ONE_ROW = "SELECT key, body FROM rows WHERE entity = ? AND key = ?"
 _NEWEST_FIRST = " ORDER BY created_ms DESC, entity DESC LIMIT ?"
 _labels = msgspec.json.Decoder(dict[str, str])
 
@@ -117,9 +118,16 @@ class SqliteStore:
                 (entity, after, limit),
             )
             return dict(page)
-        one = "SELECT key, body FROM rows WHERE entity = ? AND key = ?"
-        found: list[Any] = [row for key in keys for row in self._db.read(one, (entity, key))]
+        found: list[Any] = [row for key in keys for row in self._db.read(_ONE_ROW, (entity, key))]
         return dict(found)
+
+    async def row_of_each(self, entities: Sequence[str], key: str) -> dict[str, bytes]:
+        """See Store."""
+        found: dict[str, bytes] = {}
+        for entity in entities:
+            rows: list[Any] = self._db.read(_ONE_ROW, (entity, key))
+            found.update((entity, body) for _, body in rows)
+        return found
 
     async def count_rows(self, entity: str) -> int:
         """See Store."""

@@ -128,6 +128,12 @@ class MemoryStore:
             keys = sorted(key for key in rows if key > after)[:limit]
         return {key: rows[key] for key in keys if key in rows}
 
+    @async_site("store.row_of_each")
+    async def row_of_each(self, entities: Sequence[str], key: str) -> dict[str, bytes]:
+        """See Store."""
+        mine = ((entity, self._rows.get(entity, {})) for entity in entities)
+        return {entity: rows[key] for entity, rows in mine if key in rows}
+
     @async_site("store.count_rows")
     async def count_rows(self, entity: str) -> int:
         """See Store."""

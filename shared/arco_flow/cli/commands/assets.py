@@ -26,16 +26,17 @@ def command(selection: str, folder: str, workspace: str | None, as_json: bool) -
     from arco_flow.engine.views import AssetPage
 
     with open_session(find_project(folder, None, workspace)) as session:
-        page = session.client.get("/assets", AssetPage, selection=selection)
+        pages = session.client.pages("/assets", AssetPage, selection=selection)
+        assets = [asset for page in pages for asset in page.assets]
     if as_json:
-        emit(page)
+        emit(AssetPage(assets=assets))
         return
-    if len(page.assets) == 1 and page.assets[0].key == selection.strip():
+    if len(assets) == 1 and assets[0].key == selection.strip():
         from arco_flow.cli.asset_report import asset_lines
 
-        click.echo("\n".join(asset_lines(page.assets[0])))
+        click.echo("\n".join(asset_lines(assets[0])))
         return
-    rows = [_row(asset) for asset in page.assets]
+    rows = [_row(asset) for asset in assets]
     click.echo(table(("ASSET", "GROUP", "PARTITIONS", "MATERIALIZED", "LAST", "UPSTREAM"), rows))
 
 

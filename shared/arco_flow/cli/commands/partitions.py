@@ -42,13 +42,8 @@ def list_partitions(
     found: list[PartitionView] = []
     wanted = {state.upper() for state in states}
     with open_session(find_project(folder, None, workspace)) as session:
-        token, more = "", True
-        while more:
-            path = f"/assets/{segment(asset)}/partitions"
-            page = session.client.get(path, PartitionPage, pageSize=1000, pageToken=token)
+        for page in session.client.pages(f"/assets/{segment(asset)}/partitions", PartitionPage):
             found += [row for row in page.partitions if not wanted or row.state in wanted]
-            token = page.next_page_token
-            more = bool(token)
     if as_json:
         emit({"asset": asset, "partitions": found})
         return

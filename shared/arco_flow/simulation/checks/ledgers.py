@@ -121,6 +121,8 @@ def catalogs_are_what_their_ledgers_say(history: History) -> None:
         packed = msgspec.msgpack.decode(history.heads[entity].state, type=catalog.Counters)
         if packed != state.counters:
             raise ViolatedError(f"not what was recorded\n{history.show(entity)}")
+        if packed.rows != len(rows):
+            raise ViolatedError(f"{len(rows)} rows, counted {packed.rows}")
         if rows != history.rows[entity]:
             raise ViolatedError(f"not what was recorded\n{history.show(entity)}")
 
