@@ -21,7 +21,9 @@ QUERIES = [
     in_range(ROOT, "segments", "a:", "a;"),
     posted_before(ROOT, 5, None, 10),
     posted_before(ROOT, 5, BEFORE, 10),
+    posted_before(ROOT, 5, BEFORE, 10, from_ms=1),
     due_before("owed_since_ms", 5, 10),
+    due_before("owed_since_ms", 5, 10, from_ms=1),
     due_before("timer_ms", 5, 10),
     *(
         newest_heads(ROOT, "acme:", statuses, before, 10)

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from adapters.gcp.faults import ABORTED, DEADLINE, EXHAUSTED, UNAVAILABLE
-from arco_flow.adapters.gcp.firestore_wire import deleting
+from arco_flow.adapters.gcp.firestore_floors import LATE_MS, WHOLE_SECONDS
+from arco_flow.adapters.gcp.firestore_wire import deleting, set_ms, setting
 from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.domain.errors import Contended, InvalidInput, OutcomeUnknown, Unavailable
 from arco_flow.ports.store import Commit, Head, Posted
@@ -435,5 +436,55 @@ def test_entities_behind_the_many_events_of_another_are_overdue_too(stores):
         await store.post("acme:prod:run:quiet", "e1", b"")
         later = await store.now_ms() + 60_000
         assert await store.overdue(later, 5) == ["acme:prod:run:busy", "acme:prod:run:quiet"]
+
+    stores.run(scenario)
+
+
+# -- where a look for what is overdue begins ----------------------------------------------------
+
+
+def posted_at(store, entity, ms):
+    """A write of an item that was posted at this time, as in a database that was restored."""
+    name = store._calls.name(f"inbox/{entity}:e")
+    write = setting(name, {"entity": entity, "event": "e", "body": b""})
+    set_ms(write.update.fields["posted"].timestamp_value, ms)
+    return write
+
+
+def owed_since(entity, ms):
+    return Commit(Head(entity, 1, "running", b"", owed_since_ms=ms), 0, b"segment")
+
+
+@pytest.mark.parametrize("what", ["posts", "debts"])
+def test_a_look_for_what_is_overdue_begins_where_the_oldest_was_and_once_an_hour_before_all(
+    stores, monkeypatch, what
+):
+    """An index keeps what was removed for a while, and a query over all of it grows slow."""
+
+    async def scenario(store):
+        now = await store.now_ms()
+
+        async def add(name, ms):
+            entity = f"acme:prod:run:{name}"
+            if what == "posts":
+                await store._calls.commit([posted_at(store, entity, ms)])
+            else:
+                await store.commit(owed_since(entity, ms))
+
+        async def overdue():
+            return [entity[-1] for entity in await store.overdue(now, 10)]
+
+        assert await overdue() == []
+        await add("a", now - 2 * LATE_MS)
+        assert await overdue() == [], "nothing lands so late"
+        await add("b", now - LATE_MS // 2)
+        assert await overdue() == ["b"]
+        async with stores.open() as other:
+            assert [e[-1] for e in await other.overdue(now, 10)] == ["a", "b"]
+            assert [e[-1] for e in await other.overdue(now, 1)] == ["a"]
+            assert [e[-1] for e in await other.overdue(now, 10)] == ["a", "b"]
+        ahead = store._floors._now() + WHOLE_SECONDS
+        monkeypatch.setattr(store._floors, "_now", lambda: ahead)
+        assert await overdue() == ["a", "b"]
 
     stores.run(scenario)

@@ -38,10 +38,15 @@ def in_range(
     return query
 
 
-def posted_before(root: str, before_ms: int, after: tuple[int, str] | None, limit: int) -> Any:
-    """Inbox items that were posted earlier, the earliest first; after: time and id of the last
-    one of the page before."""
+def posted_before(
+    root: str, before_ms: int, after: tuple[int, str] | None, limit: int, *, from_ms: int = 0
+) -> Any:
+    """Inbox items that were posted earlier (but not before from_ms), the earliest first; after:
+    time and id of the last one of the page before."""
     query = _of(INBOX, limit)
+    if from_ms:
+        first = _where(query, "posted", _Operator.GREATER_THAN_OR_EQUAL)
+        set_ms(first.timestamp_value, from_ms)
     set_ms(_where(query, "posted", _Operator.LESS_THAN).timestamp_value, before_ms)
     _by(query, "posted", _Direction.ASCENDING)
     _by(query, _NAME, _Direction.ASCENDING)
@@ -51,9 +56,12 @@ def posted_before(root: str, before_ms: int, after: tuple[int, str] | None, limi
     return query
 
 
-def due_before(field: str, before_ms: int, limit: int) -> Any:
-    """Heads whose field (`owed_since_ms`, `timer_ms`) holds an earlier time, the earliest first."""
+def due_before(field: str, before_ms: int, limit: int, *, from_ms: int = 0) -> Any:
+    """Heads whose field (`owed_since_ms`, `timer_ms`) holds an earlier time (but none before
+    from_ms), the earliest first."""
     query = _of(HEADS, limit)
+    if from_ms:
+        _where(query, field, _Operator.GREATER_THAN_OR_EQUAL).integer_value = from_ms
     _where(query, field, _Operator.LESS_THAN).integer_value = before_ms
     _by(query, field, _Direction.ASCENDING)
     _by(query, _NAME, _Direction.ASCENDING)

@@ -9,6 +9,7 @@ from typing import Any
 
 from arco_flow.adapters.gcp.firestore_calls import FirestoreCalls
 from arco_flow.adapters.gcp.firestore_commit import Commits
+from arco_flow.adapters.gcp.firestore_floors import Floors
 from arco_flow.adapters.gcp.firestore_leases import Leases
 from arco_flow.adapters.gcp.firestore_names import (
     DOCUMENTS,
@@ -60,6 +61,7 @@ class FirestoreStore:
         self._calls = calls or FirestoreCalls(project, database, counts=counts)
         self._commits = Commits(self._calls)
         self._leases = Leases(self._calls)
+        self._floors = Floors(self._calls.time)
         self.commit_limit_bytes = min(COMMIT_LIMIT_BYTES, self._calls.request_limit_bytes)
         """What one commit holds: less on Google's emulator."""
 
@@ -236,8 +238,13 @@ class FirestoreStore:
         """When the first item of each was posted. A page may hold many items of one entity."""
         since: dict[str, int] = {}
         after: tuple[int, str] | None = None
+        root, from_ms = self._calls.root, self._floors.of(INBOX)
         for _ in range(_OVERDUE_PAGES):
-            page = await self._calls.query(posted_before(self._calls.root, before_ms, after, limit))
+            query = posted_before(root, before_ms, after, limit, from_ms=from_ms)
+            page = await self._calls.query(query)
+            if after is None:
+                oldest = ms_of(page[0].fields["posted"].timestamp_value) if page else None
+                self._floors.learn(INBOX, from_ms, before_ms, oldest)
             for document in page:
                 posted_ms = ms_of(document.fields["posted"].timestamp_value)
                 since.setdefault(document.fields["entity"].string_value, posted_ms)
@@ -247,7 +254,13 @@ class FirestoreStore:
         return since
 
     async def _overdue_heads(self, field: str, before_ms: int, limit: int) -> dict[str, int]:
-        found = await self._calls.query(due_before(field, before_ms, limit))
+        # A timer may be set to a time that is past already; debts are as old as their commit.
+        has_floor = field == "owed_since_ms"
+        from_ms = self._floors.of(field) if has_floor else 0
+        found = await self._calls.query(due_before(field, before_ms, limit, from_ms=from_ms))
+        if has_floor:
+            oldest = found[0].fields[field].integer_value if found else None
+            self._floors.learn(field, from_ms, before_ms, oldest)
         return {
             document.name.rpartition("/")[2]: document.fields[field].integer_value
             for document in found
