@@ -120,13 +120,30 @@ def _subscriptions(deployment: Deployment) -> Verdict:
             problems += _differences(what, [("topic", found.topic, f"{prefix}/topics/{row.topic}")])
             if not emulator:
                 problems += _differences(what, _push_fields(deployment, found, name, row))
+            problems += lasting(found)
         # Without its subscription a dead letter is gone once it is published.
         path, what = f"{prefix}/subscriptions/{LETTERS}", f"the subscription '{LETTERS}'"
-        _found(problems, what, client.get_subscription, subscription=path)
+        found = _found(problems, what, client.get_subscription, subscription=path)
+        problems += lasting(found) if found else []
     # On the emulator a relay pulls and pushes, so there is nothing to be read of where to.
     notes = ["where they push to is the relay's on emulators"] if emulator else []
     told = counted(len(rows) + 1, "subscription")
     return Verdict(told, problems, notes)
+
+
+def lasting(subscription: Any) -> list[Problem]:
+    """One that nobody uses for a month is deleted, unless it is told never to be: with it goes
+    what waits in it, and what is published after that."""
+    rest = subscription.expiration_policy.ttl
+    if not rest:
+        return []
+    name = subscription.name.rpartition("/")[2]
+    return [
+        Problem(
+            f"the subscription '{name}' is deleted when it rests for {rest.days} days",
+            f"gcloud pubsub subscriptions update {name} --expiration-period=never",
+        )
+    ]
 
 
 def _push_fields(

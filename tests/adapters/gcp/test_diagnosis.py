@@ -1,4 +1,4 @@
-"""What doctor finds where Google's front end answers in the place of the functions."""
+"""What doctor finds that no emulator shows: Google's front end, and what ends by itself."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from google.pubsub_v1.types import ExpirationPolicy, Subscription
 
 from arco_emulators.identity import Issuer
 from arco_flow.adapters.gcp.diagnosis import deployment_of
@@ -19,6 +21,7 @@ from arco_flow.adapters.gcp.diagnosis_callers import (
     refuse_strangers,
     refuse_without_token,
 )
+from arco_flow.adapters.gcp.diagnosis_wiring import lasting
 from arco_flow.adapters.gcp.verdicts import TOKENS_VARIABLE, Deployment
 
 FUNCTIONS = Path(__file__).parents[3] / "functions"
@@ -109,3 +112,14 @@ def test_functions_that_take_nothing_from_outside_can_not_be_looked_at_from_ther
     assert [problem.what for problem in closed.problems] == [
         "the function 'api' answers a call without a token with 404, not 401 or 403"
     ]
+
+
+def test_a_subscription_that_ends_by_itself_is_a_problem() -> None:
+    """That of the dead letters rests as long as all is well, which may be for months."""
+    name = "projects/shop/subscriptions/dead-letters-inspect"
+    month = ExpirationPolicy(ttl=timedelta(days=31))
+    [problem] = lasting(Subscription(name=name, expiration_policy=month))
+    assert problem.what.endswith("'dead-letters-inspect' is deleted when it rests for 31 days")
+    assert problem.mend.endswith("update dead-letters-inspect --expiration-period=never")
+    assert lasting(Subscription(name=name, expiration_policy=ExpirationPolicy())) == []
+    assert lasting(Subscription(name=name)) == []
