@@ -79,7 +79,7 @@ async def _cost_of(size: int | None) -> Counter[str]:
 def _use(plane: EmulatedPlane, module: Path, size: int | None) -> None:
     client = PlaneClient(plane.bundle.url, plane.token(EMAIL), "main")
     definitions = load_definitions(str(module))
-    query = {f"location.{name}": text for name, text in definitions.location.items()}
+    query = {f"location.{name}": definitions.location[name] for name in ("target", "root")}
     client.post("/deployments", DeployOutcome, manifest_bytes(definitions.manifest()), **query)
     if size:
         spec = RunSpec(selection=f"t.fan_{size}", all_partitions=True)

@@ -99,7 +99,7 @@ class PlaneUnderTest:
 
     def deploy(self, target: Path) -> DeployOutcome:
         definitions = load_definitions(str(target))
-        query = {f"location.{name}": text for name, text in definitions.location.items()}
+        query = {f"location.{name}": definitions.location[name] for name in ("target", "root")}
         raw = manifest_bytes(definitions.manifest())
         return self.client.post("/deployments", DeployOutcome, raw, repeat=True, **query)
 

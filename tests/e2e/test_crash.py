@@ -82,7 +82,7 @@ def test_a_plane_killed_at_any_moment_goes_on_where_it_was(tmp_path: Path) -> No
     state = tmp_path / ".arco-flow"
     plane = KillablePlane(state)
     definitions = load_definitions(str(module))
-    location = {f"location.{k}": v for k, v in definitions.location.items()}
+    location = {f"location.{name}": definitions.location[name] for name in ("target", "root")}
     raw = manifest_bytes(definitions.manifest())
     plane.client.post("/deployments", DeployOutcome, raw, **location)
     chance = random.Random(20261121)

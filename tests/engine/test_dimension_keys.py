@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from arco_flow.domain.errors import InvalidInput
+from arco_flow.domain.errors import InvalidInput, NotFound
 from arco_flow.domain.manifest import Manifest
 from arco_flow.engine.deployed import current_deployment
 from arco_flow.engine.partitions import change_dynamic
@@ -57,9 +57,9 @@ async def test_keys_of_a_definition_that_is_deployed_no_more_may_be_deleted_but_
     world = await by_itself()
     await change(world, ["north", "a|b"])
     await world.deploy(manifest_of({"b": []}))
-    with pytest.raises(InvalidInput, match="no dynamic partitions 'regions'"):
+    with pytest.raises(NotFound, match="no dynamic partitions 'regions'"):
         await change(world, ["south"], ["a|b"])
     assert await change(world, [], ["a|b"]) == ["north"]
     assert await change(world, [], ["north"]) == []
-    with pytest.raises(InvalidInput, match="no dynamic partitions 'regions'"):
+    with pytest.raises(NotFound, match="no dynamic partitions 'regions'"):
         await change(world, [], ["north"])

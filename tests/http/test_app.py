@@ -27,7 +27,7 @@ from arco_flow.http.routing import API_BODY_BYTES
 @pytest.fixture
 def plane() -> Plane:
     ready = Plane()
-    ready.post("/deployments?location.module=shop", manifest())
+    ready.post("/deployments?location.target=shop", manifest())
     return ready
 
 
@@ -36,11 +36,11 @@ def test_deploy_answers_what_changed_and_a_dry_run_changes_nothing() -> None:
     dry = plane.post("/deployments?validateOnly=true", manifest())
     assert (dry["dryRun"], dry["added"]) == (True, ["shop.a", "shop.b", "shop.c"])
     assert plane.ask("GET", f"{BASE}/deployments").status == 404
-    done = plane.post("/deployments?location.module=shop&location.root=src", manifest())
+    done = plane.post("/deployments?location.target=shop&location.root=src", manifest())
     assert done["manifestId"] == dry["manifestId"]
     now = plane.get("/deployments")
-    assert now["location"] == {"module": "shop", "root": "src"}
-    assert plane.post("/deployments?location.module=shop&location.root=src", manifest())[
+    assert now["location"] == {"target": "shop", "root": "src"}
+    assert plane.post("/deployments?location.target=shop&location.root=src", manifest())[
         "unchanged"
     ]
 
@@ -225,7 +225,7 @@ def test_a_page_token_is_of_one_list_and_one_set_of_arguments(plane: Plane) -> N
     assert reason_of(plane.ask("GET", again)) == "BAD_PAGE_TOKEN"
 
 
-@pytest.mark.parametrize("size", ["-1", "x", "1.5", "9" * 30, ""])
+@pytest.mark.parametrize("size", ["-1", "x", "1.5", "9" * 5000, ""])
 def test_a_page_size_is_a_number_of_rows(plane: Plane, size: str) -> None:
     answer = plane.ask("GET", f"{BASE}/runs?pageSize={size}")
     assert (answer.status, reason_of(answer)) == (400, "BAD_PAGE_SIZE")
@@ -233,7 +233,7 @@ def test_a_page_size_is_a_number_of_rows(plane: Plane, size: str) -> None:
 
 def test_a_page_size_of_zero_is_the_default_and_a_large_one_the_maximum(plane: Plane) -> None:
     plane.post("/runs", {"selection": "shop.a"})
-    for size in ("0", "1000", "999999"):
+    for size in ("0", "1000", "999999", "9" * 30):
         assert len(plane.get(f"/runs?pageSize={size}")["runs"]) == 1
 
 
@@ -328,7 +328,7 @@ def test_assets_and_partitions_are_listed(plane: Plane) -> None:
 def test_a_dynamic_definition_that_nobody_declares_is_unknown(plane: Plane) -> None:
     assert plane.ask("GET", f"{BASE}/dynamicPartitions/regions").status == 404
     body = {"partitions": ["eu"]}
-    assert plane.ask("POST", f"{BASE}/dynamicPartitions/regions:add", body).status == 400
+    assert plane.ask("POST", f"{BASE}/dynamicPartitions/regions:add", body).status == 404
 
 
 def test_probes_that_come_together_are_answered_by_one_look_at_the_store() -> None:

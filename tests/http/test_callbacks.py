@@ -178,3 +178,18 @@ def test_bodies_of_callbacks_have_their_own_limit() -> None:
 def test_unknown_fields_of_newer_workers_are_tolerated() -> None:
     attempt = Attempt()
     assert attempt.report("started", gpuModel="x").status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "error"),
+    [
+        ("/v1/tasks/%00/started", {}, 400, "malformed_path"),
+        ("/v1/tasks/" + "x" * 9000 + "/started", {}, 414, "path_too_long"),
+        ("/v1/tasks/x/started", {"x": "x" * 9000}, 431, "headers_too_large"),
+    ],
+)
+def test_a_report_that_is_refused_before_it_is_read_is_told_so_in_the_form_of_reports(
+    path: str, headers: dict[str, str], status: int, error: str
+) -> None:
+    answer = Plane().ask("POST", path, {}, headers=headers)
+    assert (answer.status, told(answer)["error"]) == (status, error)

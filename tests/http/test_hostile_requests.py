@@ -38,7 +38,7 @@ class Target:
 
     def __init__(self) -> None:
         self.plane = Plane()
-        self.plane.post("/deployments?location.module=shop", SHOP)
+        self.plane.post("/deployments?location.target=shop", SHOP)
         self.run = self.plane.post("/runs", {"selection": "shop.a", "runKey": "first"})["runId"]
         self.plane.work()
         self.envelope: DispatchEnvelope = self.plane.envelopes[0]
@@ -82,7 +82,7 @@ class Taker:
 
 TAKERS = {
     "create_run": Taker(f"{BASE}/runs", b'{"selection":"shop.a","tags":{"k":HERE}}'),
-    "cancel": Taker(f"{BASE}/runs/{{run}}:cancel", b'{"reason":HERE}'),
+    "cancel_run": Taker(f"{BASE}/runs/{{run}}:cancel", b'{"reason":HERE}'),
     "add_dynamic_partitions": Taker(
         f"{BASE}/dynamicPartitions/regions:add", b'{"partitions":[HERE]}'
     ),

@@ -30,11 +30,16 @@ MAX_LABEL_VALUE_CHARS: Final = 2048
 
 KIND_TAG_PREFIX: Final = "dagster/kind/"
 
-_SEGMENT: Final = re.compile(r"[a-z][a-z0-9_]*")
+SLUG: Final = r"[a-z0-9][a-z0-9_-]*"
+"""Pattern of a tenant and of a workspace."""
+ASSET_KEY: Final = r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*"
+"""Pattern of an asset key."""
+
+_SEGMENT: Final = re.compile(ASSET_KEY.partition(r"\.")[0])
 _GROUP: Final = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*")
 _EMAIL: Final = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _TAG_PART: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{MAX_TAG_PART_CHARS}}}")
-_SLUG: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_SLUG: Final = re.compile(SLUG)
 _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _SHOWN_CHARS: Final = 80
 

@@ -31,6 +31,8 @@ KINDS = ("asset", "activity")
 SHAPES = ("value", "sequence", "mapping")
 SEVERITIES = ("error", "warn")
 
+_FIX = "let `arco-flow deploy` write it, or send what `arco-flow validate --out` wrote"
+
 
 class _Wire(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
     """Base of the manifest's parts: camelCase, defaults left out, unknown fields tolerated."""
@@ -173,7 +175,7 @@ def parse_manifest(raw: bytes) -> Manifest:
         raise InvalidInput(
             f"malformed manifest: {what}",
             where=where.strip("`") or None,
-            fix="let `arco-flow deploy` write it, or send what `arco-flow validate --out` wrote",
+            fix=_FIX,
             reason="MALFORMED_MANIFEST",
         ) from error
     validate_manifest(manifest)
@@ -223,7 +225,7 @@ def _located(error: InvalidInput, place: str) -> InvalidInput:
     return type(error)(
         error.message,
         where=f"{place}.{error.where}" if error.where else place,
-        fix=error.fix,
+        fix=error.fix or _FIX,
         reason=error.reason,
         details=error.details,
     )

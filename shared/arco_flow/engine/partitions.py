@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from arco_flow.domain.dynamic import DynamicKey, decode_dynamic_key
-from arco_flow.domain.errors import InvalidInput, did_you_mean
+from arco_flow.domain.errors import InvalidInput, NotFound, did_you_mean
 from arco_flow.domain.events import DynamicPartitionsChanged, Event
 from arco_flow.domain.ids import Scope, dynamic_entity
 from arco_flow.domain.manifest import Manifest
@@ -34,18 +34,14 @@ async def change_dynamic(
 ) -> list[str]:
     """Add and delete keys of a dynamic definition; answers all keys, in insertion order.
 
-    Raises InvalidInput for a definition that the deployed code does not have, unless keys that it
-    left behind are deleted; for bad keys, which of a dimension are also those that hold what joins
-    keys; and for more than MAX_CHANGES of them.
+    Raises NotFound for a definition that the deployed code does not have, unless keys that it left
+    behind are deleted; InvalidInput for bad keys, which of a dimension are also those that hold
+    what joins keys, and for more than MAX_CHANGES of them.
     """
     manifest = await deployed_manifest(engine, scope)
     known = dynamic_names(manifest)
     if definition not in known and (added or not await dynamic_keys(engine, scope, definition)):
-        raise InvalidInput(
-            f"no dynamic partitions '{definition}' in the deployed code"
-            f"{did_you_mean(definition, known)}",
-            reason="UNKNOWN_DEFINITION",
-        )
+        raise unknown_definition(definition, known)
     if len(added) + len(deleted) > MAX_CHANGES:
         raise InvalidInput(f"more than {MAX_CHANGES} keys in one change", fix="send several")
     entity = dynamic_entity(scope, definition)
@@ -59,6 +55,16 @@ async def change_dynamic(
     # The caller reads his own change back, whether it was folded at once or posted.
     await fold_all(engine, entity)
     return await dynamic_keys(engine, scope, definition)
+
+
+def unknown_definition(name: str, known: Sequence[str]) -> NotFound:
+    """The refusal of a definition that the deployed code does not have."""
+    return NotFound(
+        f"no dynamic partitions '{name}' in the deployed code{did_you_mean(name, known)}",
+        fix=f"it has {', '.join(known)}" if known else "deploy an asset with DynamicPartitions",
+        reason="UNKNOWN_DEFINITION",
+        details={"definition": name},
+    )
 
 
 async def dynamic_keys(engine: Engine, scope: Scope, definition: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from arco_flow.domain.errors import NotFound, did_you_mean
 from arco_flow.engine import catalog, partitions
 from arco_flow.engine.deployed import deployed_manifest
 from arco_flow.engine.views import AssetPage, AssetView, PartitionPage
@@ -63,7 +62,7 @@ async def get_dynamic_partitions(call: Call) -> DynamicPartitions:
     name = call.params["definition"]
     known = partitions.dynamic_names(await deployed_manifest(call.engine, call.scope))
     if name not in known:
-        raise NotFound(f"no dynamic partitions '{name}'{did_you_mean(name, known)}")
+        raise partitions.unknown_definition(name, known)
     return DynamicPartitions(name, await partitions.dynamic_keys(call.engine, call.scope, name))
 
 

@@ -13,7 +13,11 @@ LOCATION_PREFIX = "location."
 
 
 async def create_deployment(call: Call) -> DeployOutcome:
-    """Make the manifest in the body current; with validateOnly say what would change."""
+    """Make the manifest in the body current; with `validateOnly` only say what would change.
+
+    `arco-flow deploy` sends it. Equal manifests are one: sending it again changes nothing. Runs
+    keep the manifest that they were planned with.
+    """
     location = {
         name.removeprefix(LOCATION_PREFIX): value
         for name, value in call.query.items()

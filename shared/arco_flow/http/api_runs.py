@@ -7,8 +7,8 @@ import asyncio
 import msgspec
 
 from arco_flow.domain.run import RunState
+from arco_flow.engine import cancel_run as cancelling
 from arco_flow.engine import query
-from arco_flow.engine.cancel_run import cancel_run
 from arco_flow.engine.logs import read_logs
 from arco_flow.engine.run_bridge import preview_run, request_run
 from arco_flow.engine.views import (
@@ -46,7 +46,11 @@ class AttemptList(msgspec.Struct, frozen=True):
 
 
 async def create_run(call: Call) -> RunAccepted | PlanView:
-    """Request a run; with validateOnly plan it and start nothing."""
+    """Request a run; with `validateOnly` plan it, answer the plan, and start nothing.
+
+    The answer comes once the run is accepted, not once it is over. A request that is repeated under
+    its run key is answered with the run that it made, and `created` false.
+    """
     spec = decode_body(call.request, RunSpec)
     spec = msgspec.structs.replace(spec, run_key=request_id(call.request, call.query, spec.run_key))
     if flag(call.query, "validateOnly"):
@@ -100,10 +104,13 @@ async def _changed(call: Call, seconds: float) -> None:
         run = await _run(call, tasks=False)
 
 
-async def cancel(call: Call) -> RunView:
-    """Ask a run to end; its running tasks are told with their next report."""
+async def cancel_run(call: Call) -> RunView:
+    """Ask a run to end; its running tasks are told with their next report.
+
+    Asking again changes nothing. A run that is over stays as it is: 409.
+    """
     body = decode_body(call.request, CancelRequest) if call.request.body else CancelRequest()
-    return await cancel_run(
+    return await cancelling.cancel_run(
         call.engine,
         call.scope,
         call.params["run"],
@@ -118,7 +125,7 @@ async def get_plan(call: Call) -> PlanView:
 
 
 async def list_events(call: Call) -> EventPage:
-    """The run's ledger, in causal order."""
+    """The run's ledger in causal order: every event, what it did, and why one had no effect."""
     page = await query.list_run_events(
         call.engine,
         call.scope,
@@ -136,7 +143,11 @@ async def list_attempts(call: Call) -> AttemptList:
 
 
 async def list_log_lines(call: Call) -> LogPage:
-    """What the run's tasks wrote; goes on while the run does."""
+    """What the run's tasks wrote, in order.
+
+    While the run goes on there may be more: ask again with the last `nextPageToken` until
+    `complete` is true.
+    """
     page = await read_logs(
         call.engine,
         call.scope,

@@ -34,6 +34,7 @@ from arco_flow.http.routing import (
     Policy,
     Route,
     RouteTable,
+    decode_segment,
 )
 from arco_flow.ports.log_context import label_logs
 
@@ -85,11 +86,13 @@ class App:
         route: Route | None = None
         try:
             self._check(request)
-            route, params = self._table.find(request.method, request.path)
+            route, sent = self._table.find(request.method, request.path)
             line.route = route.path
+            params = {name: decode_segment(raw) for name, raw in sent.items()}
             told = await self._call(route, params, request, read_body)
             answer = _answered(told)
         except Exception as error:  # the border: whatever happened, the caller gets an answer
+            route = route or self._table.known(request.method, request.path)
             return _refused(route, error, line)
         line.write(answer.status)
         return replace(answer, headers=answer.headers + _ALWAYS)

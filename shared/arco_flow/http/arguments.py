@@ -10,18 +10,26 @@ from arco_flow.domain.durations import parse_duration_ms
 from arco_flow.domain.errors import InvalidInput, did_you_mean
 from arco_flow.domain.run import RunState
 from arco_flow.http.messages import Request
-from arco_flow.http.routing import QueryParam, Route, percent_decode
+from arco_flow.http.routing import Param, Route, percent_decode
 
 DEFAULT_PAGE_SIZE: Final = 50
 MAX_PAGE_SIZE: Final = 1000
 MAX_WAIT_MS: Final = 60_000
 
 PAGE: Final = (
-    QueryParam("pageSize", f"At most {MAX_PAGE_SIZE}; 0 or absent = the default.", "integer"),
-    QueryParam("pageToken", "nextPageToken of the page before, with the same arguments."),
+    Param(
+        "pageSize",
+        f"More than {MAX_PAGE_SIZE} is {MAX_PAGE_SIZE}; 0 or absent = the default.",
+        "integer",
+        "100",
+    ),
+    Param("pageToken", "nextPageToken of the page before, with the same arguments."),
 )
-WAIT: Final = QueryParam(
-    "wait", "How long to hold the answer until the run changes or is over, such as 30s.", "duration"
+WAIT: Final = Param(
+    "wait",
+    "How long to hold the answer until the run changes or is over; more than a minute is a minute.",
+    "duration",
+    "30s",
 )
 
 _TERM: Final = re.compile(r'state\s*=\s*(?:"([A-Z_]+)"|([A-Z_]+))', re.ASCII)
@@ -37,7 +45,7 @@ def read_query(raw: str, route: Route) -> dict[str, str]:
     for pair in raw.split("&"):
         key, _, value = pair.partition("=")
         name = percent_decode(key, plus=True)
-        if name not in known and name.partition(".")[0] + ".*" not in known:
+        if name not in known:
             hint = did_you_mean(name, known)
             raise InvalidInput(
                 f"unknown argument '{name}'{hint}",
@@ -56,7 +64,7 @@ def read_query(raw: str, route: Route) -> dict[str, str]:
 def page_size(query: Mapping[str, str], default: int = DEFAULT_PAGE_SIZE) -> int:
     """pageSize: 0 and absent mean the default, more than the maximum the maximum (AIP-158)."""
     text = query.get("pageSize", "0")
-    if not re.fullmatch(r"-?[0-9]{1,9}", text, re.ASCII):
+    if not re.fullmatch(r"-?[0-9]{1,4000}", text, re.ASCII):
         raise _bad_page_size(f"'{text}' is no number")
     size = int(text)
     if size < 0:

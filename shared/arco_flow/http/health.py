@@ -51,13 +51,13 @@ class Readiness:
         return True
 
 
-async def live(_call: Call) -> Health:
+async def get_liveness(_call: Call) -> Health:
     """The process answers; nothing else is touched."""
     return Health(status="live")
 
 
-async def ready(call: Call) -> Health:
-    """The store answers too. Raises Unavailable when it does not."""
+async def get_readiness(call: Call) -> Health:
+    """The store answers, too; 503 while it does not."""
     if not await call.readiness.is_ready():
         raise Unavailable("the store does not answer", reason="NOT_READY")
     return Health(status="ready")

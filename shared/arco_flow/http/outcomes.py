@@ -18,6 +18,7 @@ import msgspec
 from arco_flow.domain import errors
 from arco_flow.domain.envelope import CallbackErrorPayload
 from arco_flow.http import refusals
+from arco_flow.http.error_bodies import ErrorBody, ErrorInfo, ErrorStatus, RetryInfo
 from arco_flow.http.messages import Response
 
 ERROR_DOMAIN: Final = "flow.arco.dev"
@@ -77,15 +78,14 @@ def outcome_of(error: BaseException) -> Outcome:
 def api_error(error: Exception) -> Response:
     """The answer of an API route: google.rpc.Status with one ErrorInfo."""
     outcome = outcome_of(error)
-    status = {
-        "code": outcome.status,
-        "status": _code_word(error, outcome),
-        "message": _message(error, outcome),
-        "details": _details(error, outcome),
-    }
-    return Response(
-        outcome.status, msgspec.json.encode({"error": status}), headers=_headers(error, outcome)
+    status = ErrorStatus(
+        outcome.status,
+        _code_word(error, outcome),
+        _message(error, outcome),
+        _details(error, outcome),
     )
+    body = msgspec.json.encode(ErrorBody(status))
+    return Response(outcome.status, body, headers=_headers(error, outcome))
 
 
 def callback_error(error: Exception) -> Response:
@@ -119,21 +119,14 @@ def _message(error: Exception, outcome: Outcome) -> str:
     return str(error)
 
 
-def _details(error: Exception, outcome: Outcome) -> list[dict[str, Any]]:
+def _details(error: Exception, outcome: Outcome) -> list[ErrorInfo | RetryInfo]:
     hidden = outcome is _INTERNAL or outcome.status == 401
-    info = {
-        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-        "reason": outcome.code if hidden else reason_of(error)[:63],
-        "domain": ERROR_DOMAIN,
-        "metadata": {} if hidden else _metadata(error),
-    }
-    if not outcome.retry:
-        return [info]
-    retry = {
-        "@type": "type.googleapis.com/google.rpc.RetryInfo",
-        "retryDelay": f"{_pause_seconds(error)}s",
-    }
-    return [info, retry]
+    info = ErrorInfo(
+        reason=outcome.code if hidden else reason_of(error)[:63],
+        domain=ERROR_DOMAIN,
+        metadata={} if hidden else _metadata(error),
+    )
+    return [info, RetryInfo(f"{_pause_seconds(error)}s")] if outcome.retry else [info]
 
 
 def _pause_seconds(error: Exception) -> int:

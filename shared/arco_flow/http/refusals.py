@@ -28,7 +28,10 @@ class RequestTimedOut(Rejected):
 
 
 class TooManyRequests(Rejected):
-    """A caller asks more than its share. retry_after_seconds: when it may ask again, 1 or more."""
+    """A caller asks more than its share.
+
+    retry_after_seconds: when it may ask again, 1 or more.
+    """
 
     reason = "TOO_MANY_REQUESTS"
 

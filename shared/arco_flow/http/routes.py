@@ -10,6 +10,7 @@ from arco_flow.domain.envelope import (
     HeartbeatRequest,
     StartedRequest,
 )
+from arco_flow.domain.errors import Conflict, Gone, NotFound
 from arco_flow.domain.manifest import MAX_MANIFEST_BYTES, Manifest
 from arco_flow.engine import views
 from arco_flow.http import api_assets, api_deployments, api_runs, callbacks, health, openapi
@@ -18,8 +19,8 @@ from arco_flow.http.messages import LIVE_PATH, READY_PATH
 from arco_flow.http.routing import (
     CALLBACK_BODY_BYTES,
     WORKSPACE_PREFIX,
+    Param,
     Policy,
-    QueryParam,
     Route,
 )
 
@@ -28,27 +29,54 @@ _RUN: Final = f"{_W}/runs/{{run}}"
 _ASSET: Final = f"{_W}/assets/{{asset}}"
 _DYNAMIC: Final = f"{_W}/dynamicPartitions/{{definition}}"
 _TASK: Final = "/v1/tasks/{taskId}"
+_OF_ATTEMPTS: Final = (NotFound, Conflict, Gone)
 
-_DRY_RUN: Final = QueryParam("validateOnly", "Check and say what would happen.", "boolean")
-_LOCATION: Final = QueryParam(
-    "location.*", "Where workers find the code, such as location.module=shop.", "map"
+_DRY_RUN: Final = Param("validateOnly", "Check and say what would happen.", "boolean")
+_LOCATION: Final = (
+    Param(
+        "location.target", "Module, file or folder of the code, for workers.", example="shop.assets"
+    ),
+    Param(
+        "location.root", "Folder that it is imported from, on the disk of workers.", example="/src"
+    ),
 )
-_REQUEST_ID: Final = QueryParam("requestId", "Run key; the header Idempotency-Key does the same.")
-_DEPLOY_ID: Final = QueryParam(
+_REQUEST_ID: Final = Param(
+    "requestId", "Run key; the header Idempotency-Key does the same.", example="daily:2026-01-31"
+)
+_IDEMPOTENCY_KEY: Final = Param(
+    "Idempotency-Key",
+    "Run key: the same key is the same run, for ever.",
+    example="daily:2026-01-31",
+)
+_TRACEPARENT: Final = Param(
+    "traceparent",
+    "W3C trace context that the run continues; what is none is passed over.",
+    example="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+)
+_DEPLOY_ID: Final = Param(
     "requestId",
     "Name of the request, made by the client: the same one again is answered with the deployment"
     " that it has made. The header Idempotency-Key does the same.",
+    example="ci-4711",
 )
-_REPLACES: Final = QueryParam(
+_DEPLOY_KEY: Final = Param(
+    "Idempotency-Key", "Name of the request; the same as `requestId`.", example="ci-4711"
+)
+_REPLACES: Final = Param(
     "replaces",
     "Revision of the deployment that is current as the client knows it, 0 = none. While another"
     " one is, 409 DEPLOYMENT_OVERTAKEN and no change: what arrives late replaces nothing newer."
     " Absent = whichever is current.",
     "integer",
+    example="3",
 )
-_FILTER: Final = QueryParam("filter", "States, such as: state = FAILED OR state = RUNNING.")
-_SELECTION: Final = QueryParam("selection", "Expression of the selection language; absent = all.")
-_TASK_NAME: Final = QueryParam("task", "One task, such as shop.orders[2026-01-31]; absent = all.")
+_FILTER: Final = Param(
+    "filter", "States, joined by OR; absent = all.", example="state = FAILED OR state = RUNNING"
+)
+_SELECTION: Final = Param(
+    "selection", "Expression of the selection language; absent = all.", example="+shop.orders"
+)
+_TASK_NAME: Final = Param("task", "One task; absent = all.", example="shop.orders[2026-01-31]")
 
 DEPLOYMENTS: Final = (
     Route(
@@ -67,8 +95,10 @@ DEPLOYMENTS: Final = (
         "Make a manifest current",
         (views.DeployOutcome,),
         Manifest,
-        (_DRY_RUN, _LOCATION, _DEPLOY_ID, _REPLACES),
+        (_DRY_RUN, *_LOCATION, _DEPLOY_ID, _REPLACES),
         MAX_MANIFEST_BYTES,
+        headers=(_DEPLOY_KEY,),
+        refusals=(Conflict,),
     ),
 )
 
@@ -82,6 +112,8 @@ RUNS: Final = (
         (views.RunAccepted, views.PlanView),
         views.RunSpec,
         (_DRY_RUN, _REQUEST_ID),
+        headers=(_IDEMPOTENCY_KEY, _TRACEPARENT),
+        refusals=(Conflict,),
     ),
     Route(
         "GET",
@@ -96,11 +128,12 @@ RUNS: Final = (
     Route(
         "POST",
         f"{_RUN}:cancel",
-        api_runs.cancel,
+        api_runs.cancel_run,
         Policy.WRITE,
         "Cancel a run",
         (views.RunView,),
         api_runs.CancelRequest,
+        refusals=(Conflict,),
     ),
     Route("GET", f"{_RUN}/plan", api_runs.get_plan, Policy.READ, "A run's plan", (views.PlanView,)),
     Route(
@@ -189,6 +222,7 @@ CALLBACKS: Final = (
         (CallbackResponse,),
         StartedRequest,
         body_bytes=CALLBACK_BODY_BYTES,
+        refusals=_OF_ATTEMPTS,
     ),
     Route(
         "POST",
@@ -199,6 +233,7 @@ CALLBACKS: Final = (
         (CallbackResponse,),
         HeartbeatRequest,
         body_bytes=CALLBACK_BODY_BYTES,
+        refusals=_OF_ATTEMPTS,
     ),
     Route(
         "POST",
@@ -209,12 +244,22 @@ CALLBACKS: Final = (
         (CallbackResponse,),
         CompletedRequest,
         body_bytes=CALLBACK_BODY_BYTES,
+        refusals=_OF_ATTEMPTS,
     ),
 )
 
 SERVICE: Final = (
-    Route("GET", LIVE_PATH, health.live, Policy.PUBLIC, "The process answers", (health.Health,)),
-    Route("GET", READY_PATH, health.ready, Policy.PUBLIC, "The plane serves", (health.Health,)),
+    Route(
+        "GET",
+        LIVE_PATH,
+        health.get_liveness,
+        Policy.PUBLIC,
+        "The process answers",
+        (health.Health,),
+    ),
+    Route(
+        "GET", READY_PATH, health.get_readiness, Policy.PUBLIC, "The plane serves", (health.Health,)
+    ),
     Route("GET", "/v1/openapi.json", openapi.get_openapi, Policy.PUBLIC, "This description"),
 )
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from arco_flow.domain.errors import InvalidInput, NotFound, Rejected
+from arco_flow.domain.errors import ArcoError, InvalidInput, NotFound, Rejected
 from arco_flow.domain.ids import Scope
 from arco_flow.http.auth import Identity, Permission
 from arco_flow.http.messages import Request
@@ -40,12 +40,18 @@ PERMISSION_OF: Final = {Policy.READ: Permission.READ, Policy.WRITE: Permission.W
 
 
 @dataclass(frozen=True, slots=True)
-class QueryParam:
-    """An argument in the URL. kind: string, integer, boolean or duration."""
+class Param:
+    """An argument in the URL, or a header that a route reads.
+
+    kind: string, integer, boolean or duration. example: a value that is accepted; pattern: regular
+    expression of the whole value; both "" = none, and both for the description of the API.
+    """
 
     name: str
     description: str
     kind: str = "string"
+    example: str = ""
+    pattern: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,9 @@ class Route:
     path: literal segments and `{parameter}` segments; the last may end in `:verb` (AIP-136).
     handler: answers a Response, or a message that is encoded as JSON with status 200.
     responses: types of the answer's body, one of them each time. request: type of the body.
-    Both are for the description of the API.
+    headers: what it reads of them beyond what all routes do. refusals: errors of the use case,
+    beyond those of the policy and of what a request is made of. These four are for the description
+    of the API.
     body_bytes: longest body accepted.
     """
 
@@ -109,8 +117,10 @@ class Route:
     summary: str
     responses: tuple[type[msgspec.Struct], ...] = ()
     request: type[msgspec.Struct] | None = None
-    query: tuple[QueryParam, ...] = ()
+    query: tuple[Param, ...] = ()
     body_bytes: int = API_BODY_BYTES
+    headers: tuple[Param, ...] = ()
+    refusals: tuple[type[ArcoError], ...] = ()
     segments: tuple[str, ...] = field(init=False)
     verb: str = field(init=False)
 
@@ -163,10 +173,11 @@ class RouteTable:
             self._index.setdefault(_index_key(route.segments, route.verb), []).append(route)
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """The route of a request and its decoded path parameters.
+        """The route of a request and its path parameters, as they were sent: what is wrong with
+        them is told in the words of the route.
 
         Literal segments are compared as sent, so that an encoded, doubled or differently cased
-        spelling is another path. Raises NotFound, MethodNotAllowed, InvalidInput.
+        spelling is another path. Raises NotFound, MethodNotAllowed.
         """
         segments = path.split("/")[1:]
         last, colon, verb = segments[-1].rpartition(":")
@@ -178,7 +189,7 @@ class RouteTable:
             if params is None:
                 continue
             if route.method == method:
-                return route, {name: decode_segment(raw) for name, raw in params.items()}
+                return route, params
             allowed.append(route.method)
         if allowed:
             raise MethodNotAllowed(method, allowed)
