@@ -23,7 +23,7 @@ INSTALL := VIRTUAL_ENV=$(abspath $(VENV)) $(UV) pip install --quiet
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format bench simulate docs lock clean
+.PHONY: help demo dev test check format bench simulate fuzz docs lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: $(STAMPS)/test ## Measure; prints one JSON object per benchmark
 
 simulate: $(STAMPS)/test ## Simulate fresh seeds with all faults for SECONDS (default 60)
 	$(VENV)/bin/arco-flow simulate --seconds $(SECONDS)
+
+fuzz: $(STAMPS)/test ## Ask the REST API by its description, with fresh seeds, for SECONDS
+	PYTHONPATH=shared:emulators $(PY) tests/http/described.py $(SECONDS)
 
 docs: $(STAMPS)/test ## Write the generated pages anew
 	$(PY) docs/generate_state_machines.py
