@@ -7,6 +7,7 @@ import pytest
 from arco_flow.domain.errors import InvalidInput
 from arco_flow.domain.identifiers import validate_labels
 from arco_flow.domain.multi_partitions import MultiPartitions
+from arco_flow.domain.name_partitions import MAX_KEY_BYTES, check_name
 from arco_flow.domain.partition_keys import MAX_DIMENSIONS
 from arco_flow.domain.targets import check_count
 from arco_flow.domain.time_partitions import DailyPartitions
@@ -32,6 +33,8 @@ REFUSED = {
     ),
     "too many labels": lambda: validate_labels({str(number): "" for number in range(129)}),
     "a selection of nothing": lambda: check_count({}),
+    "a name that is too long": lambda: check_name("é" * (MAX_KEY_BYTES // 2 + 1)),
+    "names that are too long together": lambda: check_count({"t.a": ["k" * MAX_KEY_BYTES + "|k"]}),
 }
 
 

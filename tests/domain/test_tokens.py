@@ -13,6 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arco_flow.domain.errors import InvalidInput, Unauthenticated
+from arco_flow.domain.identifiers import MAX_ASSET_KEY_CHARS, MAX_SLUG_CHARS
+from arco_flow.domain.ids import callback_task_id, short_task
+from arco_flow.domain.name_partitions import MAX_KEY_BYTES
 from arco_flow.domain.tokens import (
     LEEWAY_MS,
     MAX_TOKEN_CHARS,
@@ -20,6 +23,7 @@ from arco_flow.domain.tokens import (
     sign_attempt_token,
     verify_attempt_token,
 )
+from arco_flow.http.app import MAX_HEADER_CHARS, MAX_TARGET_CHARS
 
 SECRET = b"a secret of thirty-two bytes ...."
 NOW = 1_750_000_000_000
@@ -87,6 +91,24 @@ def test_a_token_is_read_back_as_it_was_signed() -> None:
 )
 def test_any_claims_survive_the_way(claims: AttemptClaims) -> None:
     assert verify_attempt_token(SECRET, sign_attempt_token(SECRET, claims, NOW), NOW) == claims
+
+
+def test_a_token_of_the_longest_task_is_read_back() -> None:
+    task = short_task("n." + "a" * (MAX_ASSET_KEY_CHARS - 2), "k" * MAX_KEY_BYTES)
+    run_id = "run_" + "a" * 96
+    claims = AttemptClaims(
+        tenant="t" * MAX_SLUG_CHARS,
+        workspace="w" * MAX_SLUG_CHARS,
+        task_id=callback_task_id(run_id, task),
+        run_id=run_id,
+        attempt=2**31,
+        attempt_id="att_" + "a" * 24,
+        expires_ms=NOW + 60_000,
+    )
+    token = sign_attempt_token(SECRET, claims, NOW)
+    assert verify_attempt_token(SECRET, token, NOW) == claims
+    assert len(f"Authorization: Bearer {token}") <= MAX_HEADER_CHARS
+    assert len(f"/v1/tasks/{claims.task_id}/completed") <= MAX_TARGET_CHARS
 
 
 def test_a_token_dies_at_its_second_without_leeway() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from arco_flow import ArcoError, load_asset_value, load_definitions
 from arco_flow.domain.errors import InvalidInput, NotFound
+from arco_flow.domain.name_partitions import MAX_KEY_BYTES
 from arco_flow.sdk.definitions import Definitions
 from e2e.harness import (
     EMBEDDED,
@@ -24,6 +25,7 @@ from e2e.harness import (
 )
 
 EVERY_PLANE = True
+LONGEST_KEY = "k" * MAX_KEY_BYTES
 
 LAKE = """
     import polars as pl
@@ -106,14 +108,14 @@ def lake(plane_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         patch.setattr(sys, "path", list(sys.path))
         lake = Lake(plane, load_definitions(module), place_of(plane, patch))
         plane.deploy(module)
-        plane.cli("partitions", "add", "customers", "anna", "bob")
+        plane.cli("partitions", "add", "customers", "anna", "bob", LONGEST_KEY)
         asked = [
             plane.request(selection, partitions=partitions).run_id
             for selection, partitions in (
                 ("lake.answer or lake.text", []),
                 ("lake.table", ["2026-01-01", "2026-01-02"]),
                 ("lake.cell", ["2026-01-01|us"]),
-                ("lake.invoice", ["anna"]),
+                ("lake.invoice", ["anna", LONGEST_KEY]),
             )
         ]
         assert {plane.wait(run_id).state for run_id in asked} == {"SUCCEEDED"}
@@ -150,6 +152,13 @@ def test_partitions_of_several_dimensions_and_dynamic_ones(lake: Lake) -> None:
     cell = {"region": "us", "date": "2026-01-01"}
     assert lake.load(lake.asset("cell"), cell) == "2026-01-01|us"
     assert lake.load(lake.asset("invoice"), "anna") == "invoice of anna"
+
+
+def test_the_longest_key_names_a_partition_like_any_other(lake: Lake) -> None:
+    assert lake.load(lake.asset("invoice"), LONGEST_KEY) == f"invoice of {LONGEST_KEY}"
+    longer = lake.plane.cli("partitions", "add", "customers", f"{LONGEST_KEY}k", check=False)
+    assert longer.returncode == 1
+    assert "has 3,001 bytes; at most 3,000" in longer.stderr
 
 
 def test_the_current_version_is_read_and_never_a_refused_one(lake: Lake) -> None:

@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 
 from arco_flow.adapters.memory.faults import ScriptedFaults
-from arco_flow.domain.errors import InvalidInput, OutcomeUnknown, Unavailable
+from arco_flow.domain.errors import InvalidInput, NotFound, OutcomeUnknown, Unavailable
 from arco_flow.domain.manifest import Manifest
 from arco_flow.engine.partitions import MAX_CHANGES, change_dynamic, dynamic_keys
 from arco_flow.simulation.shapes import REGIONS, manifest_of
@@ -122,7 +122,7 @@ async def test_a_change_that_was_refused_by_the_store_changes_nothing() -> None:
 )
 async def test_a_change_that_makes_no_sense_is_refused(added, definition, said) -> None:
     world = await deployed()
-    with pytest.raises(InvalidInput, match=said):
+    with pytest.raises((InvalidInput, NotFound), match=said):
         await change(world, added, definition=definition)
     assert not (world.history()).of_kind("dynamic")
 

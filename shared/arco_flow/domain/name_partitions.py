@@ -22,14 +22,17 @@ from arco_flow.domain.partition_keys import (
     encode_partition_key,
 )
 
+MAX_KEY_BYTES = 3000
+"""Of UTF-8, also of a key of several dimensions as people write it. The token of an attempt and the
+path of its reports name the task, and servers end a line of a request at 8 KiB."""
 _DIMENSION = "key"
 
 
 def check_name(key: str) -> str:
     """`key` in NFC. Raises InvalidInput for what can not be the name of a partition.
 
-    Refused: control characters, which break logs and terminals, lone surrogates, and `...`,
-    which stands for a range where people write keys.
+    Refused: control characters, which break logs and terminals, lone surrogates, `...`, which
+    stands for a range where people write keys, and what is longer than MAX_KEY_BYTES.
     """
     if not isinstance(key, str):
         raise InvalidInput(f"the partition key {key!r} is no text", fix=f"write '{key}'")
@@ -41,7 +44,18 @@ def check_name(key: str) -> str:
             fix="leave out control characters and '...'",
             reason="BAD_PARTITION_KEY",
         )
+    check_key_length(text)
     return text
+
+
+def check_key_length(key: str) -> None:
+    """Raises InvalidInput when a key is too long to be told to workers."""
+    if len(key) * 4 > MAX_KEY_BYTES and (size := len(key.encode())) > MAX_KEY_BYTES:
+        raise InvalidInput(
+            f"the partition key '{key[:40]}…' has {size:,} bytes; at most {MAX_KEY_BYTES:,}",
+            fix="use a shorter name, such as a hash of it, and store the long one as data",
+            reason="BAD_PARTITION_KEY",
+        )
 
 
 class _Names(ABC):

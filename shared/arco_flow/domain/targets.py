@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from math import prod
 from typing import Any
 
 from arco_flow.domain.errors import InvalidInput, TooLarge
 from arco_flow.domain.manifest import AssetSpec
 from arco_flow.domain.multi_partitions import SEPARATOR, MultiPartitions
-from arco_flow.domain.name_partitions import DynamicPartitions
+from arco_flow.domain.name_partitions import DynamicPartitions, check_key_length
 from arco_flow.domain.partition_base import (
     PartitionContext,
     PartitionsDefinition,
@@ -248,9 +248,11 @@ def _check_used(
 
 
 def check_count(found: Mapping[str, Sequence[str]]) -> None:
-    """Raises TooLarge over MAX_TASKS, InvalidInput for none."""
+    """Raises TooLarge over MAX_TASKS, InvalidInput for none, or for a key that is too long."""
     total = sum(len(keys) for keys in found.values())
     _check_total(total)
+    for key in chain.from_iterable(found.values()):
+        check_key_length(key)
     if total == 0:
         raise InvalidInput(
             "the selection matches no asset",
