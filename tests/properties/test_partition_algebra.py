@@ -214,3 +214,16 @@ def test_what_was_asked_before_changes_no_answer(years: list[int]) -> None:
     keys = [f"{year}-{month:02}-01" for year in years for month in (1, 7)]
     used = _months()
     assert [used.windows.find(key) for key in keys] == [_months().windows.find(k) for k in keys]
+
+
+@examples(80)
+@given(spaces, st.data())
+def test_a_page_of_keys_is_a_slice_of_all_and_a_key_is_at_its_place(
+    of: Space, data: st.DataObject
+) -> None:
+    low, high = (data.draw(st.integers(-2, len(of.keys) + 2)) for _ in range(2))
+    assert of.made.page(low, high, of.ctx) == list(of.keys[max(low, 0) : max(high, 0)])
+    for place, key in enumerate(of.keys):
+        assert of.made.place(key, of.ctx) == place
+    for text in ("never|a|b", "never", "2025-3-30"):
+        assert of.made.place(text, of.ctx) is None

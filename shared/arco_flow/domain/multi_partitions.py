@@ -124,6 +124,32 @@ class MultiPartitions:
         """How many combinations exist."""
         return prod(part.count(ctx) for part in self.dims.values())
 
+    def page(self, low: int, high: int, ctx: PartitionContext) -> list[str]:
+        """The combinations at the places [low, high): those of each dimension are counted, and
+        only what is answered is made."""
+        low, high = max(low, 0), min(high, self.count(ctx))
+        if low >= high:
+            return []
+        columns: list[list[str]] = []
+        repeats = 1
+        for part in reversed(list(self.dims.values())):
+            columns.append(_column(part, low, high, repeats, ctx))
+            repeats *= part.count(ctx)
+        return [SEPARATOR.join(parts) for parts in zip(*reversed(columns), strict=True)]
+
+    def place(self, key: str, ctx: PartitionContext) -> int | None:
+        """The place of a combination, None when a part does not exist."""
+        parts = key.split(SEPARATOR) if isinstance(key, str) else []
+        if len(parts) != len(self._names):
+            return None
+        found = 0
+        for definition, part in zip(self.dims.values(), parts, strict=True):
+            place = definition.place(part, ctx)
+            if place is None:
+                return None
+            found = found * definition.count(ctx) + place
+        return found
+
     def has(self, key: str, ctx: PartitionContext) -> bool:
         """Whether a key exists: every part does."""
         parts = key.split(SEPARATOR) if isinstance(key, str) else []
@@ -181,6 +207,25 @@ class MultiPartitions:
     def to_wire(self) -> dict[str, Any]:
         """JSON of the definition."""
         return {"kind": self.kind, "dims": {name: d.to_wire() for name, d in self.dims.items()}}
+
+
+def _column(
+    part: PartitionsDefinition, low: int, high: int, repeats: int, ctx: PartitionContext
+) -> list[str]:
+    """The keys of one dimension in the combinations at the places [low, high).
+
+    repeats: how many combinations in a row have the same key. After the last key the first follows.
+    """
+    count = part.count(ctx)
+    first, last = low // repeats, (high - 1) // repeats
+    if last - first + 1 >= count:
+        known, start = part.page(0, count, ctx), 0
+    elif first % count <= last % count:
+        known, start = part.page(first % count, last % count + 1, ctx), first % count
+    else:
+        known = [*part.page(first % count, count, ctx), *part.page(0, last % count + 1, ctx)]
+        start = first % count
+    return [known[(place // repeats - start) % count] for place in range(low, high)]
 
 
 def _joined(parts: list[str | None]) -> str | None:

@@ -75,6 +75,10 @@ class _Names(ABC):
         """How many keys exist."""
         return len(self.names(ctx))
 
+    def page(self, low: int, high: int, ctx: PartitionContext) -> list[str]:
+        """The keys at the places [low, high)."""
+        return list(self.names(ctx)[max(low, 0) : max(high, 0)])
+
     def first(self, ctx: PartitionContext) -> str | None:
         """The first key, or None."""
         names = self.names(ctx)
@@ -147,6 +151,10 @@ class StaticPartitions(_Names):
         """Whether a key is in the list."""
         return key in self.places
 
+    def place(self, key: str, ctx: PartitionContext) -> int | None:  # noqa: ARG002
+        """The place of a key in the list, None for any other."""
+        return self.places.get(key)
+
     def value(self, key: str) -> str:
         """The key itself. Raises InvalidInput with the nearest key when it is not in the list."""
         if key not in self.places:
@@ -192,6 +200,10 @@ class DynamicPartitions(_Names):
     def has(self, key: str, ctx: PartitionContext) -> bool:
         """Whether a key is registered."""
         return key in ctx.members(self.name)
+
+    def place(self, key: str, ctx: PartitionContext) -> int | None:
+        """The place of a key in the order in which they were added, None for any other."""
+        return self.names(ctx).index(key) if self.has(key, ctx) else None
 
     def range(self, start: str, end: str, ctx: PartitionContext) -> list[str]:
         """The keys from `start` to `end` as registered, both included. Raises InvalidInput."""

@@ -59,6 +59,13 @@ class PartitionsDefinition(Protocol):
     def count(self, ctx: PartitionContext) -> int:
         """How many keys exist; costs nothing like listing them."""
 
+    def page(self, low: int, high: int, ctx: PartitionContext) -> list[str]:
+        """The existing keys at the places [low, high), from 0; fewer at the end. Costs what it
+        answers."""
+
+    def place(self, key: str, ctx: PartitionContext) -> int | None:
+        """The place of an existing key in order, from 0; None for any other."""
+
     def has(self, key: str, ctx: PartitionContext) -> bool:
         """Whether a key exists."""
 

@@ -125,10 +125,19 @@ class TimePartitions:
             number = min(number, self.windows.ended_by(self._end))
         return max(number, 0)
 
+    def page(self, low: int, high: int, ctx: PartitionContext) -> list[str]:
+        """The keys at the places [low, high), from old to new; those before are not walked."""
+        count = self.count(ctx)
+        return list(self.windows.keys(min(max(low, 0), count), min(max(high, 0), count)))
+
+    def place(self, key: str, ctx: PartitionContext) -> int | None:
+        """The place of a key, 0 for the oldest; None for any other text."""
+        number = self.windows.find(key)
+        return number if number is not None and 0 <= number < self.count(ctx) else None
+
     def has(self, key: str, ctx: PartitionContext) -> bool:
         """Whether a key exists; only the exact text counts (`2026-1-1` does not)."""
-        number = self.windows.find(key)
-        return number is not None and 0 <= number < self.count(ctx)
+        return self.place(key, ctx) is not None
 
     def first(self, ctx: PartitionContext) -> str | None:
         """The oldest key, or None."""

@@ -18,6 +18,7 @@ from arco_flow.domain.errors import NotFound, did_you_mean
 from arco_flow.domain.graph import AssetGraph
 from arco_flow.domain.ids import Scope, asset_entity
 from arco_flow.domain.manifest import AssetSpec, Manifest
+from arco_flow.domain.name_partitions import StaticPartitions
 from arco_flow.domain.partition_base import PartitionContext, PartitionsDefinition
 from arco_flow.domain.planner import definitions_of, select_assets
 from arco_flow.engine.context import Engine
@@ -30,6 +31,10 @@ from arco_flow.ports.store import Head
 
 READ_AT_ONCE: Final = 50
 """Assets of a list: their heads are 44 MiB at the most, while they owe as much as they may."""
+
+
+_WHOLE: Final = StaticPartitions([""])
+"""The one partition of an asset that has none."""
 
 
 async def list_assets(
@@ -45,14 +50,12 @@ async def list_assets(
     else:
         keys = declared.graph.topological_order()
     places = {key: place for place, key in enumerate(keys)}
-    start = begin_of(
-        after, lambda place: keys[place] if 0 <= place < len(keys) else None, places.get
-    )
+    start = begin_of(after, places.get)
     page = keys[start : start + max(1, limit)]
     end = start + len(page)
     return AssetPage(
         assets=await _asset_views(engine, scope, declared, page),
-        next_page_token=cursor_after(end, page[-1]) if end < len(keys) else "",
+        next_page_token=cursor_after(page[-1]) if end < len(keys) else "",
     )
 
 
@@ -74,9 +77,9 @@ async def list_partitions(
     spec = declared.spec(key)
     definitions, ctx = await _partitioning(engine, scope, declared, [key])
     definition = definitions.get(key)
-    names = definition.keys(ctx) if definition else [""]
-    start = names.index(after) + 1 if after and after in names else 0
-    page = names[start : start + max(1, limit)]
+    listed = definition or _WHOLE
+    start = begin_of(after, lambda name: listed.place(name, ctx))
+    page = listed.page(start, start + max(1, limit), ctx)
     canonical = [definition.canonical(name) if definition else "" for name in page]
     rows = await engine.store.rows(
         str(asset_entity(scope, key)), [row_key(partition) for partition in canonical]
@@ -85,8 +88,9 @@ async def list_partitions(
         _partition_view(spec, name, rows.get(row_key(partition)))
         for name, partition in zip(page, canonical, strict=True)
     ]
-    more = start + len(page) < len(names)
-    return PartitionPage(partitions=views, next_page_token=page[-1] if more else "")
+    end = start + len(page)
+    more = bool(page) and end < listed.count(ctx)
+    return PartitionPage(partitions=views, next_page_token=cursor_after(page[-1]) if more else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,35 +1,34 @@
-"""Pages of lists whose order is known: where one begins, and how it goes on."""
+"""Where a page of a list begins whose items have names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from arco_flow.domain.errors import InvalidInput
 
-
-def cursor_after(place: int, name: str) -> str:
-    """The cursor that goes on after the item of this name, the `place`th of its list from 1."""
-    return f"{place}:{name}"
+_AFTER: Final = "="
+"""Begins a cursor: a name may be empty, and no cursor is the start of the list."""
 
 
-def begin_of(
-    cursor: str, name_at: Callable[[int], str | None], find: Callable[[str], int | None]
-) -> int:
+def cursor_after(name: str) -> str:
+    """The cursor that goes on after the item of this name."""
+    return f"{_AFTER}{name}"
+
+
+def begin_of(cursor: str, find: Callable[[str], int | None]) -> int:
     """How many items come before a page; 0 for the cursor "".
 
-    name_at: the name at a place from 0; find: its inverse; None where there is none. A list that
-    has changed goes on after the item wherever it is now, and at its old place when it is gone.
-    Raises InvalidInput for what is no cursor.
+    find: the place of a name in the list as it is now, from 0; None when it is there no more. Where
+    the list goes on is not known then: raises InvalidInput.
     """
     if not cursor:
         return 0
-    digits, colon, name = cursor.partition(":")
-    if not (colon and digits.isascii() and digits.isdigit()):
+    place = find(cursor.removeprefix(_AFTER))
+    if place is None or not cursor.startswith(_AFTER):
         raise InvalidInput(
-            "malformed page token", fix="start again without it", reason="BAD_PAGE_TOKEN"
+            "the last item of the page before is in the list no more",
+            fix="start again without pageToken",
+            reason="BAD_PAGE_TOKEN",
         )
-    place = int(digits)
-    if name_at(place - 1) == name:
-        return place
-    found = find(name)
-    return place if found is None else found + 1
+    return place + 1
