@@ -10,6 +10,7 @@ import pytest
 
 from arco_flow.adapters.limits import COMMIT_LIMIT_BYTES, DOCUMENT_LIMIT_BYTES, ID_LIMIT_BYTES
 from arco_flow.domain.errors import Contended, InvalidInput, TooLarge
+from arco_flow.domain.page_size import PAGE_BYTES
 from arco_flow.ports.store import Commit, Head, Posted
 
 RUN = "acme:prod:run:run_1"
@@ -293,6 +294,25 @@ def test_rows_are_paged_in_key_order_but_asked_for_by_key_without_a_limit(stores
         assert list(await store.rows(RUN, after=keys[999])) == keys[1000:]
         assert list(await store.rows(RUN, after="0009", limit=2)) == ["0010", "0011"]
         assert len(await store.rows(RUN, keys, limit=5)) == 1200
+
+    stores.run(scenario)
+
+
+def test_a_page_of_rows_or_segments_ends_with_the_one_that_makes_it_too_long(stores):
+    body = b"x" * (PAGE_BYTES // 5)
+    """Five of them are a little less than a page."""
+
+    async def scenario(store, _clock):
+        for n in range(1, 8):
+            commit = commit_of(version=n, segment=b"%d" % n + body, rows={str(n): body})
+            await store.commit(commit)
+        first = await store.rows(RUN)
+        assert (list(first), {*first.values()}) == (list("123456"), {body})
+        assert list(await store.rows(RUN, after="6")) == ["7"]
+        assert list(await store.rows(RUN, limit=2)) == ["1", "2"]
+        assert len(await store.rows(RUN, list("1234567"))) == 7, "by key, all are meant"
+        assert [raw[:1] for raw in await store.segments(RUN)] == [*map(str.encode, "12345")]
+        assert [raw[:1] for raw in await store.segments(RUN, after=5)] == [b"6", b"7"]
 
     stores.run(scenario)
 

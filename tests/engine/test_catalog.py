@@ -6,21 +6,31 @@ import tracemalloc
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import msgspec
 import pytest
 
 from arco_flow.adapters.memory.faults import ScriptedFaults
-from arco_flow.domain.asset import AssetCatalog, decide_asset, decode_counters
+from arco_flow.domain.asset import (
+    AssetCatalog,
+    Counters,
+    Materialization,
+    decide_asset,
+    decode_counters,
+    row_key,
+)
 from arco_flow.domain.decision import Segment, encode_segment
 from arco_flow.domain.errors import InvalidInput
 from arco_flow.domain.events import Event, PromotionRequested
 from arco_flow.domain.ids import asset_entity
-from arco_flow.domain.partitions import HourlyPartitions, PartitionContext
-from arco_flow.engine.catalog import READ_AT_ONCE, get_asset, list_assets, list_partitions
+from arco_flow.domain.page_size import PAGE_BYTES
+from arco_flow.domain.partitions import HourlyPartitions, PartitionContext, StaticPartitions
+from arco_flow.engine.catalog import get_asset, list_assets, list_partitions
+from arco_flow.engine.pages import READ_AT_ONCE
 from arco_flow.engine.partitions import change_dynamic
 from arco_flow.engine.views import AssetView
-from arco_flow.ports.store import Commit
+from arco_flow.ports.store import Commit, Head
 from arco_flow.simulation.shapes import KEYS, REGIONS, manifest_of
 from arco_flow.simulation.workers import good, survive
 from engine.world import SCOPE, World
@@ -227,3 +237,42 @@ async def test_an_asset_without_partitions_has_one_page_of_one() -> None:
     await world.deploy(manifest_of({"a": []}))
     assert await partitions(world) == ([""], "")
     assert await partitions(world, "=") == ([], "")
+
+
+async def with_large_outputs(count: int, partitions: dict[str, Any] | None = None) -> World:
+    """Assets, or the partitions of one, of which a page holds five and the one after."""
+    output = {"text": "x" * (PAGE_BYTES // 5 - 2000)}
+    names = ["a"] if partitions else [f"a{number}" for number in range(count)]
+    world = World()
+    world.store.observers.clear()
+    await world.deploy(manifest_of({name: [] for name in names}, partitions=partitions))
+    for number in range(count):
+        asset = "a" if partitions else f"a{number}"
+        partition = StaticPartitions([f"{number}"]).canonical(f"{number}") if partitions else ""
+        row = Materialization(
+            partition=partition, name="", attempt_id="att", run_id="run", promotion=1,
+            accepted_ms=1, promoted_ms=1, code_version="v1", output=output,
+        )  # fmt: skip
+        entity = str(asset_entity(SCOPE, f"t.{asset}"))
+        known = world.peek(world.store.load(entity))
+        version = known.version + 1 if known else 1
+        head = Head(entity, version, "ACTIVE", msgspec.msgpack.encode(Counters(1, 1, 1, 1)))
+        rows = {row_key(partition): msgspec.json.encode(row)}
+        segment = encode_segment(Segment(version, 1, 1, ()))
+        world.peek(world.store.commit(Commit(head, version - 1, segment, rows=rows)))
+    return world
+
+
+async def test_a_page_of_assets_ends_with_the_one_whose_output_makes_it_too_long() -> None:
+    world = await with_large_outputs(8)
+    found = [page async for page in pages(world, 1000)]
+    assert [len(page) for page in found] == [6, 2]
+    assert [key for page in found for key in page] == [f"t.a{number}" for number in range(8)]
+
+
+async def test_a_page_of_partitions_ends_with_the_one_whose_output_makes_it_too_long() -> None:
+    keys = [f"{number}" for number in range(8)]
+    world = await with_large_outputs(8, {"kind": "static", "keys": keys})
+    first, token = await partitions(world, limit=1000)
+    second, end = await partitions(world, token, 1000)
+    assert (first, second, end) == (keys[:6], keys[6:], "")

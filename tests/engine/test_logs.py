@@ -8,6 +8,7 @@ import pytest
 from arco_flow.domain.errors import InvalidInput, NotFound, Unavailable
 from arco_flow.domain.ids import log_prefix
 from arco_flow.domain.manifest import TimeoutsSpec
+from arco_flow.domain.page_size import PAGE_BYTES
 from arco_flow.engine.logs import read_logs
 from arco_flow.simulation.shapes import LOOSE, manifest_of
 from arco_flow.simulation.workers import Worker
@@ -84,6 +85,21 @@ async def test_pages_of_any_size_are_the_same_lines_once(limit):
     expected = [(task, 1, f"{task} {number}") for task in order for number in (1, 2, 3)]
     expected.insert(3 * order.index("t.a") + 3, ("t.a", 1, "USER_CODE: boom"))
     assert lines == expected
+
+
+async def test_a_page_ends_with_the_line_that_makes_it_too_long():
+    world, run_id, workers = await started()
+    await workers["t.a"].started()
+    long = ["x" * (PAGE_BYTES // 40)] * 50
+    for first in (1, 51):
+        workers["t.a"].write(first, *long)
+    await workers["t.a"].succeed()
+    await world.settle()
+    reader = Reader(world, run_id)
+    sizes = []
+    while not reader.complete:
+        sizes.append(len(await reader.page()))
+    assert sizes == [40, 40, 20]
 
 
 async def test_each_attempt_that_failed_ends_with_how():

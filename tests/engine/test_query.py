@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from arco_flow.adapters.memory.faults import ScriptedFaults
+from arco_flow.domain.decision import IGNORED, Entry, Segment, encode_segment
 from arco_flow.domain.errors import NotFound, Unavailable
-from arco_flow.domain.ids import manifest_path, plan_path
+from arco_flow.domain.events import Event, UnknownEvent
+from arco_flow.domain.ids import manifest_path, plan_path, run_entity
+from arco_flow.domain.page_size import PAGE_BYTES
 from arco_flow.engine.cancel_run import cancel_run
-from arco_flow.engine.query import (
-    LOADED_AT_ONCE,
-    get_plan,
-    get_run,
-    list_run_events,
-    list_runs,
-)
+from arco_flow.engine.pages import READ_AT_ONCE
+from arco_flow.engine.query import get_plan, get_run, list_run_events, list_runs
+from arco_flow.ports.store import Commit
 from arco_flow.simulation.shapes import manifest_of
 from engine.world import SCOPE, World
 
@@ -43,7 +44,7 @@ async def test_a_name_that_no_run_can_have_is_not_found_without_asking_the_store
 async def test_a_list_of_runs_reads_the_states_of_many_at_once() -> None:
     faults = ScriptedFaults()
     world = await deployed(faults)
-    made = [(await world.request()).run_id for _ in range(LOADED_AT_ONCE + 1)]
+    made = [(await world.request()).run_id for _ in range(READ_AT_ONCE + 1)]
     faults.calls.clear()
     page = await list_runs(world.fresh_engine(), SCOPE, limit=100)
     assert sorted(run.run_id for run in page.runs) == sorted(made)
@@ -51,41 +52,44 @@ async def test_a_list_of_runs_reads_the_states_of_many_at_once() -> None:
     assert faults.calls == {"store.list_heads": 1, "store.load_many": 2}
 
 
-async def pages_of(engine, run_id, limit):
-    """Versions and places of the events of a run, by page."""
-    token = "0"
+async def test_a_page_of_runs_ends_with_the_one_whose_tags_make_it_too_long() -> None:
+    world = await deployed()
+    tags = {f"k{number}": "x" * 2048 for number in range(100)}
+    made = [(await world.request(tags=tags)).run_id for _ in range(25)]
+    first = await list_runs(world.engine, SCOPE, limit=1000)
+    second = await list_runs(world.engine, SCOPE, limit=1000, before=first.next_page_token)
+    assert (len(first.runs), second.next_page_token) == (PAGE_BYTES // 205_000 + 1, "")
+    assert sorted(run.run_id for run in (*first.runs, *second.runs)) == sorted(made)
+
+
+@pytest.mark.parametrize("size", [900_000, 3_000_000])
+async def test_a_page_of_a_ledger_ends_with_the_segment_that_makes_it_too_long(size: int) -> None:
+    """As it is read: a segment may be stored compressed."""
+    world = await deployed()
+    run = (await world.request()).run_id
+    entity = str(run_entity(SCOPE, run))
+    before = world.peek(world.store.load(entity))
+    world.store.observers.clear()
+    for version in range(before.version + 1, before.version + 8):
+        note = UnknownEvent("Note", {"type": "Note", "text": "x" * size})
+        event = Event(f"x:{version}", 1, entity, note, "me")
+        segment = encode_segment(Segment(version, 1, 1, (Entry(event, IGNORED),)))
+        head = replace(before, version=version)
+        world.peek(world.store.commit(Commit(head, version - 1, segment)))
+    token, counts = str(before.version), []
     while token:
-        page = await list_run_events(engine, SCOPE, run_id, after=int(token), limit=limit)
-        yield [(event.version, event.index) for event in page.events]
+        page = await list_run_events(world.engine, SCOPE, run, after=int(token), limit=1000)
+        counts.append(len(page.events))
         token = page.next_page_token
+    assert counts == ([5, 2] if size == 900_000 else [2, 2, 2, 1])
 
 
-@pytest.mark.parametrize(("bound", "value"), [("PAGE_EVENTS", 1), ("PAGE_BYTES", 1)])
-async def test_a_page_of_events_ends_before_it_is_too_long_for_an_answer(
-    monkeypatch, bound, value
-) -> None:
-    """Cloud Run hands none of over 32 MiB on; the ledger of a large run is that long."""
+async def test_a_page_that_ends_with_the_ledger_has_no_other_after_it() -> None:
     world = await deployed()
-    run = await world.request()
-    await world.run_for(4 * HOURS)
-    [whole] = [page async for page in pages_of(world.engine, run.run_id, 1000)]
-    versions = sorted({version for version, _ in whole})
-    assert len(versions) > 3
-    monkeypatch.setattr(f"arco_flow.engine.query.{bound}", value)
-    pages = [page async for page in pages_of(world.engine, run.run_id, 1000)]
-    assert [place for page in pages for place in page] == whole
-    assert len([page for page in pages if page]) == len(versions)
-
-
-async def test_a_page_of_events_reads_a_bounded_number_of_segments_at_once(monkeypatch) -> None:
-    world = await deployed()
-    run = await world.request()
-    await world.run_for(4 * HOURS)
-    [whole] = [page async for page in pages_of(world.engine, run.run_id, 1000)]
-    monkeypatch.setattr("arco_flow.engine.query.LOADED_AT_ONCE", 2)
-    assert [page async for page in pages_of(world.engine, run.run_id, 1000)] == [whole]
-    halves = [page async for page in pages_of(world.engine, run.run_id, 3)]
-    assert [place for page in halves for place in page] == whole
+    run = (await world.request()).run_id
+    head = world.peek(world.store.load(str(run_entity(SCOPE, run))))
+    page = await list_run_events(world.engine, SCOPE, run, limit=head.version)
+    assert (page.events[-1].version, page.next_page_token) == (head.version, "")
 
 
 @pytest.mark.parametrize("what", ["plan", "manifest"])

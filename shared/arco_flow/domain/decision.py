@@ -108,7 +108,7 @@ def encode_segment(segment: Segment) -> bytes:
 
 def decode_segment(raw: bytes) -> Segment:
     """Inverse of encode_segment. Raises Unavailable when the bytes are no segment."""
-    wire = read_stored(_decoder, _inflated(raw), _WHAT)
+    wire = read_stored(_decoder, inflated(raw), _WHAT)
     try:
         entries = tuple(
             Entry(decode_event(bytes(line.event)), line.disposition, line.reason)
@@ -122,7 +122,8 @@ def decode_segment(raw: bytes) -> Segment:
 _WHAT = "a segment of the ledger"
 
 
-def _inflated(raw: bytes) -> bytes:
+def inflated(raw: bytes) -> bytes:
+    """A segment as it was before it was compressed. Raises Unavailable when the bytes are none."""
     if not raw.startswith(_ZLIB):
         return raw
     stream = zlib.decompressobj()

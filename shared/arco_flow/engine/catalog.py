@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -23,15 +24,11 @@ from arco_flow.domain.partition_base import PartitionContext, PartitionsDefiniti
 from arco_flow.domain.planner import definitions_of, select_assets
 from arco_flow.engine.context import Engine
 from arco_flow.engine.deployed import deployed_manifest
-from arco_flow.engine.pages import begin_of, cursor_after
+from arco_flow.engine.pages import begin_of, cursor_after, filled
 from arco_flow.engine.planning import partition_context
 from arco_flow.engine.present import stamp
 from arco_flow.engine.views import AssetPage, AssetView, PartitionPage, PartitionView
 from arco_flow.ports.store import Head
-
-READ_AT_ONCE: Final = 50
-"""Assets of a list: their heads are 44 MiB at the most, while they owe as much as they may."""
-
 
 _WHOLE: Final = StaticPartitions([""])
 """The one partition of an asset that has none."""
@@ -51,12 +48,9 @@ async def list_assets(
         keys = declared.graph.topological_order()
     places = {key: place for place, key in enumerate(keys)}
     start = begin_of(after, places.get)
-    page = keys[start : start + max(1, limit)]
-    end = start + len(page)
-    return AssetPage(
-        assets=await _asset_views(engine, scope, declared, page),
-        next_page_token=cursor_after(page[-1]) if end < len(keys) else "",
-    )
+    views = await _asset_views(engine, scope, declared, keys[start : start + max(1, limit)])
+    more = bool(views) and start + len(views) < len(keys)
+    return AssetPage(assets=views, next_page_token=cursor_after(views[-1].key) if more else "")
 
 
 async def get_asset(engine: Engine, scope: Scope, key: str) -> AssetView:
@@ -80,17 +74,17 @@ async def list_partitions(
     listed = definition or _WHOLE
     start = begin_of(after, lambda name: listed.place(name, ctx))
     page = listed.page(start, start + max(1, limit), ctx)
-    canonical = [definition.canonical(name) if definition else "" for name in page]
-    rows = await engine.store.rows(
-        str(asset_entity(scope, key)), [row_key(partition) for partition in canonical]
-    )
+    row_keys = [row_key(definition.canonical(name) if definition else "") for name in page]
+    read = partial(engine.store.rows, str(asset_entity(scope, key)))
+    rows = await filled(row_keys, read, len)
+    # Fewer than the page has names when they are large.
     views = [
-        _partition_view(spec, name, rows.get(row_key(partition)))
-        for name, partition in zip(page, canonical, strict=True)
+        _partition_view(spec, name, row) for name, row in zip(page, rows.values(), strict=False)
     ]
-    end = start + len(page)
-    more = bool(page) and end < listed.count(ctx)
-    return PartitionPage(partitions=views, next_page_token=cursor_after(page[-1]) if more else "")
+    more = bool(views) and start + len(views) < listed.count(ctx)
+    return PartitionPage(
+        partitions=views, next_page_token=cursor_after(views[-1].partition) if more else ""
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,38 +137,48 @@ class _Known(NamedTuple):
 async def _asset_views(
     engine: Engine, scope: Scope, declared: _Declared, keys: Sequence[str]
 ) -> list[AssetView]:
+    """As many of these as a page has room for."""
     partitioning = await _partitioning(engine, scope, declared, keys)
-    known: dict[str, _Known] = {}
-    for start in range(0, len(keys), READ_AT_ONCE):
-        batch = keys[start : start + READ_AT_ONCE]
-        known.update(await _known_of(engine, scope, batch, partitioning.definitions))
-    return [_asset_view(scope, declared, partitioning, key, known.get(key)) for key in keys]
+    read = partial(_stored_of, engine, scope, partitioning.definitions)
+    stored = await filled(keys, read, lambda found: len(found.row))
+    return [
+        _asset_view(scope, declared, partitioning, key, await _known(engine, found))
+        for key, found in stored.items()
+    ]
 
 
-async def _known_of(
+class _Stored(NamedTuple):
+    """What is stored of an asset: its head and, when it has no partitions, its one row or b""."""
+
+    head: Head
+    row: bytes
+
+
+async def _stored_of(
     engine: Engine,
     scope: Scope,
-    keys: Sequence[str],
     definitions: Mapping[str, PartitionsDefinition],
-) -> dict[str, _Known]:
-    """What is known of those assets that were ever materialized."""
+    keys: Sequence[str],
+) -> dict[str, _Stored]:
+    """Of those assets that were ever materialized."""
     entities = {str(asset_entity(scope, key)): key for key in keys}
     heads = await engine.store.load_many(list(entities))
     whole = [entity for entity in heads if entities[entity] not in definitions]
     rows = await engine.store.row_of_each(whole, row_key("")) if whole else {}
     return {
-        entities[entity]: await _known(engine, head, rows.get(entity))
-        for entity, head in heads.items()
+        entities[entity]: _Stored(head, rows.get(entity, b"")) for entity, head in heads.items()
     }
 
 
-async def _known(engine: Engine, head: Head, row: bytes | None) -> _Known:
-    """row: of an asset without partitions. It has those from before it had none, too."""
-    counters = decode_counters(head.state)
-    count = counters.rows or await engine.store.count_rows(head.entity)
-    if row is None:
+async def _known(engine: Engine, stored: _Stored | None) -> _Known | None:
+    """What is known of an asset; it has the partitions from before it had none, too."""
+    if stored is None:
+        return None
+    counters = decode_counters(stored.head.state)
+    count = counters.rows or await engine.store.count_rows(stored.head.entity)
+    if not stored.row:
         return _Known(count, {"time": stamp(counters.last_promoted_ms)})
-    return _Known(count, _shown(decode_materialization(row)))
+    return _Known(count, _shown(decode_materialization(stored.row)))
 
 
 def _asset_view(

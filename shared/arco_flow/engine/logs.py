@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from arco_flow.domain.ids import Scope, log_prefix
+from arco_flow.domain.page_size import PageSize
 from arco_flow.domain.run import RunState
 from arco_flow.domain.stored_forms import read_stored
 from arco_flow.engine.context import Engine
@@ -62,7 +63,7 @@ async def read_logs(
 
 
 class _Page:
-    """Lines up to a limit. open: the attempts that a later page goes on with."""
+    """Lines up to a limit, and to PAGE_BYTES. open: the attempts that a later page goes on with."""
 
     def __init__(
         self,
@@ -79,13 +80,14 @@ class _Page:
         self._shorts = shorts
         self._attempts = attempts
         self._limit = max(1, limit)
+        self._size, self._is_large = PageSize(), False
         self.lines: list[LogLine] = []
         self.open: list[Reading] = []
 
     @property
     def is_full(self) -> bool:
         """Whether no line has room any more."""
-        return len(self.lines) >= self._limit
+        return self._is_large or len(self.lines) >= self._limit
 
     async def fill(self, cursor: LogCursor, end: tuple[int, int]) -> tuple[int, int]:
         """Read what is open and what is new; the place in the ledger that was reached."""
@@ -127,12 +129,16 @@ class _Page:
             return False
         chunk = await self._engine.objects.get(key)
         rows = chunk.data.splitlines()[reading.rows :] if chunk else []
-        taken = rows[: self._limit - len(self.lines)]
-        for raw in taken:
+        taken = 0
+        for raw in rows:
+            if self.is_full:
+                break
             row = read_stored(_rows, raw, f"log chunk '{key}'")
             self.lines.append(_line(task, reading.attempt, attempt_id, row))
-        reading.rows += len(taken)
-        return len(taken) == len(rows)
+            self._is_large = self._size.is_reached(len(raw))
+            taken += 1
+        reading.rows += taken
+        return taken == len(rows)
 
 
 def _chunk_key(prefix: str, number: int) -> str:

@@ -1,14 +1,21 @@
-"""Where a page of a list begins whose items have names."""
+"""Pages of lists whose items have names: where one begins, and how many items it has room for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeVar
 
 from arco_flow.domain.errors import InvalidInput
+from arco_flow.domain.page_size import PageSize
+
+READ_AT_ONCE: Final = 50
+"""Items of a page: 7 MiB of rows of the largest that workers may report; heads that owe as much as
+they may are 44 MiB."""
 
 _AFTER: Final = "="
 """Begins a cursor: a name may be empty, and no cursor is the start of the list."""
+
+V = TypeVar("V")
 
 
 def cursor_after(name: str) -> str:
@@ -32,3 +39,22 @@ def begin_of(cursor: str, find: Callable[[str], int | None]) -> int:
             reason="BAD_PAGE_TOKEN",
         )
     return place + 1
+
+
+async def filled(
+    names: Sequence[str],
+    read: Callable[[Sequence[str]], Awaitable[Mapping[str, V]]],
+    size: Callable[[V], int],
+) -> dict[str, V | None]:
+    """The first items with what is read of them, up to the one that reaches PAGE_BYTES; None where
+    nothing is. They are read READ_AT_ONCE at a time."""
+    found: dict[str, V | None] = {}
+    page = PageSize()
+    for start in range(0, len(names), READ_AT_ONCE):
+        batch = names[start : start + READ_AT_ONCE]
+        known = await read(batch)
+        for name in batch:
+            found[name] = item = known.get(name)
+            if item is not None and page.is_reached(size(item)):
+                return found
+    return found

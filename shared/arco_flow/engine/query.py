@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Sequence
 
-from arco_flow.domain.decision import APPLIED, Segment, decode_segment
+from arco_flow.domain.decision import APPLIED, Segment, decode_segment, inflated
 from arco_flow.domain.errors import InvalidInput, NotFound, did_you_mean
 from arco_flow.domain.events import (
     TaskFinished,
@@ -16,10 +16,12 @@ from arco_flow.domain.events import (
     to_cloud_event,
 )
 from arco_flow.domain.ids import Scope, run_entity
+from arco_flow.domain.page_size import one_page
 from arco_flow.domain.run import Run, RunState, decode_run
 from arco_flow.engine.context import Engine
 from arco_flow.engine.mailbox import BATCH_BYTES, waiting
 from arco_flow.engine.objects import load_plan, load_run
+from arco_flow.engine.pages import filled
 from arco_flow.engine.present import RunDetails, plan_view, run_view, stamp, task_views
 from arco_flow.engine.views import (
     AttemptView,
@@ -32,12 +34,6 @@ from arco_flow.engine.views import (
 from arco_flow.ports.log_context import label_logs
 from arco_flow.ports.store import Head
 
-LOADED_AT_ONCE = 50
-"""Heads of a list of runs, or segments of a ledger: 44 MiB at the most."""
-PAGE_EVENTS = 5000
-PAGE_BYTES = 4 * 1024 * 1024
-"""Of the segments of a page, as they are stored: with either reached it ends, because Cloud Run
-hands no answer of over 32 MiB on, and the ledger of a large run is that long."""
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 
 
@@ -91,9 +87,10 @@ async def list_runs(
         limit=limit,
     )
     runs = [run_view(scope, run, []) for run in await _runs_of(engine, heads)]
-    more = len(heads) == limit
-    token = f"{heads[-1].created_ms}~{heads[-1].entity}" if more else ""
-    return RunPage(runs=runs, next_page_token=token)
+    # Fewer than there are heads when their tags are large.
+    more = len(heads) == limit or len(runs) < len(heads)
+    last = heads[len(runs) - 1] if more else None
+    return RunPage(runs=runs, next_page_token=f"{last.created_ms}~{last.entity}" if last else "")
 
 
 async def get_plan(engine: Engine, scope: Scope, run_id: str) -> PlanView:
@@ -107,7 +104,11 @@ async def list_run_events(
 ) -> EventPage:
     """Ledger lines of a run in causal order, whole segments after a version. Raises NotFound."""
     head, _ = await find_run(engine, scope, run_id)
-    segments, more = await _page_of(engine, head.entity, after, max(1, limit))
+    limit = max(1, limit)
+    raw = await engine.store.segments(head.entity, after=after, limit=limit)
+    segments: list[Segment] = []
+    for body in one_page(map(inflated, raw), len):
+        segments.append(decode_segment(body))
     events = [
         EventView(
             version=segment.version,
@@ -119,27 +120,8 @@ async def list_run_events(
         for segment in segments
         for index, entry in enumerate(segment.entries)
     ]
+    more = bool(segments) and segments[-1].version < head.version
     return EventPage(events=events, next_page_token=str(segments[-1].version) if more else "")
-
-
-async def _page_of(
-    engine: Engine, entity: str, after: int, limit: int
-) -> tuple[list[Segment], bool]:
-    """Segments of a ledger that make a page, and whether there may be more."""
-    found: list[Segment] = []
-    events = size = 0
-    while len(found) < limit:
-        wanted = min(limit - len(found), LOADED_AT_ONCE)
-        raw = await engine.store.segments(entity, after=after, limit=wanted)
-        for body in raw:
-            found.append(decode_segment(body))
-            events, size = events + len(found[-1].entries), size + len(body)
-            if events >= PAGE_EVENTS or size >= PAGE_BYTES:
-                return found, True
-        if len(raw) < wanted:
-            return found, False
-        after = found[-1].version
-    return found, True
 
 
 async def require_task(engine: Engine, scope: Scope, run_id: str, task: str) -> None:
@@ -212,13 +194,19 @@ async def find_run(engine: Engine, scope: Scope, run_id: str) -> tuple[Head, Run
 
 
 async def _runs_of(engine: Engine, heads: Sequence[Head]) -> list[Run]:
-    """The runs of listed heads, which come without their states."""
-    found: list[Run] = []
-    for start in range(0, len(heads), LOADED_AT_ONCE):
-        names = [head.entity for head in heads[start : start + LOADED_AT_ONCE]]
+    """The runs of listed heads, which come without their states: as many as a page has room for."""
+
+    async def load(names: Sequence[str]) -> dict[str, Run]:
         full = await engine.store.load_many(names)
-        found += [decode_run(full[name].state) for name in names]
-    return found
+        return {name: decode_run(head.state) for name, head in full.items()}
+
+    found = await filled([head.entity for head in heads], load, _shown_bytes)
+    return [run for run in found.values() if run is not None]
+
+
+def _shown_bytes(run: Run) -> int:
+    """Of what a list shows of a run, roughly; at most what one request holds."""
+    return len(run.selection) + sum(len(key) + len(text) for key, text in run.tags.items())
 
 
 def _parse_before(token: str) -> tuple[int, str] | None:

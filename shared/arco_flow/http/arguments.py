@@ -19,11 +19,15 @@ MAX_WAIT_MS: Final = 60_000
 PAGE: Final = (
     Param(
         "pageSize",
-        f"More than {MAX_PAGE_SIZE} is {MAX_PAGE_SIZE}; 0 or absent = the default.",
+        f"More than {MAX_PAGE_SIZE} is {MAX_PAGE_SIZE}; 0 or absent = the default. A page of large"
+        " items holds fewer.",
         "integer",
         "100",
     ),
-    Param("pageToken", "nextPageToken of the page before, with the same arguments."),
+    Param(
+        "pageToken",
+        "nextPageToken of the page before, with the same arguments; without one, it is the last.",
+    ),
 )
 WAIT: Final = Param(
     "wait",

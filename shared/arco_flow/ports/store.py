@@ -126,7 +126,7 @@ class Store(Protocol):
         self, entity: str, keys: Sequence[str] | None = None, *, after: str = "", limit: int = 1000
     ) -> dict[str, bytes]:
         """Rows by key (all of them, whatever the number); or, with keys None, the next `limit`
-        rows after a key, in key order."""
+        rows after a key, in key order, or fewer: up to the one that reaches PAGE_BYTES."""
         ...
 
     async def row_of_each(self, entities: Sequence[str], key: str) -> dict[str, bytes]:
@@ -142,7 +142,8 @@ class Store(Protocol):
         ...
 
     async def segments(self, entity: str, *, after: int = 0, limit: int = 100) -> list[bytes]:
-        """Ledger segments of versions > after, in order."""
+        """The next `limit` ledger segments of versions > after, in order, or fewer: up to the one
+        that reaches PAGE_BYTES."""
         ...
 
     async def list_heads(

@@ -18,7 +18,7 @@ from arco_flow.engine.context import Engine
 from arco_flow.engine.objects import load_plan
 from arco_flow.engine.views import RunSpec
 from arco_flow.ports.objects import Objects
-from arco_flow.ports.store import Head
+from arco_flow.ports.store import Head, Store
 from arco_flow.simulation.violation import ViolatedError
 from arco_flow.simulation.world import RIVAL, SCOPE, Answer, Sent, World
 
@@ -113,7 +113,7 @@ def read_stored(
             head = peek(store.load(listed.entity))
             if head is not None:
                 heads[head.entity] = head
-    raw = {name: peek(store.segments(name, limit=100_000)) for name in heads}
+    raw = {name: _whole_ledger(store, name, peek) for name in heads}
     keys = [m.key for scope in scopes for m in objects.list(scope.prefix, limit=1_000_000)]
     found = {key: objects.get(key) for key in keys}
     return History(
@@ -121,7 +121,7 @@ def read_stored(
         ledgers={name: [decode_segment(body) for body in bodies] for name, bodies in raw.items()},
         segment_bytes={name: [len(body) for body in bodies] for name, bodies in raw.items()},
         inboxes=_inboxes(engine, heads, peek),
-        rows={name: peek(store.rows(name, limit=100_000)) for name in heads},
+        rows={name: _all_rows(store, name, peek) for name in heads},
         objects={key: stored.data for key, stored in found.items() if stored is not None},
         plans=_read_plans(engine, heads, peek),
         answers=[],
@@ -135,6 +135,24 @@ def replay_runs(history: History) -> History:
     for entity in history.of_kind("run"):
         history.replays[entity] = list(_replay(history, entity))
     return history
+
+
+def _whole_ledger(store: Store, name: str, peek: Callable[[Any], Any]) -> list[bytes]:
+    found: list[bytes] = []
+    after = 0
+    while page := peek(store.segments(name, after=after)):
+        found += page
+        after = decode_segment(page[-1]).version
+    return found
+
+
+def _all_rows(store: Store, name: str, peek: Callable[[Any], Any]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    after = ""
+    while page := peek(store.rows(name, after=after)):
+        found |= page
+        after = next(reversed(page))
+    return found
 
 
 def _inboxes(

@@ -7,7 +7,7 @@ its answer means.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from arco_flow.adapters.gcp.operation_counts import OperationCounts
 from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.adapters.gcp.server_time import ServerTime
 from arco_flow.domain.errors import TooLarge, Unavailable
+from arco_flow.domain.page_size import PageSize
 
 REQUEST_LIMIT_BYTES = 10 * 1024 * 1024 - 64 * 1024
 """Firestore takes 10 MiB; some of it are headers."""
@@ -98,12 +99,20 @@ class FirestoreCalls:
             found.update(documents)
         return found
 
-    async def query(self, query: Any) -> list[Any]:
-        """The documents that a query finds, in its order."""
+    async def query(self, query: Any, *, one_page: bool = False) -> list[Any]:
+        """The documents that a query finds, in its order; one_page: the first, up to PAGE_BYTES of
+        their bodies."""
         request = RunQueryRequest(parent=self.root, structured_query=query)
 
         async def call(_maybe: bool) -> list[Any]:
-            answers = await self._stream(_QUERY, request, {"parent": self.root})
+            page = PageSize()
+
+            def is_last(answer: Any) -> bool:
+                if not (one_page and answer.HasField("document")):
+                    return False
+                return page.is_reached(len(answer.document.fields["body"].bytes_value))
+
+            answers = await self._stream(_QUERY, request, {"parent": self.root}, is_last)
             return [answer.document for answer in answers if answer.HasField("document")]
 
         found = await patiently(self.pace, "Firestore RunQuery", call)
@@ -163,8 +172,16 @@ class FirestoreCalls:
         found = (answer.found for answer in answers if answer.HasField("found"))
         return {document.name[start:]: document for document in found}
 
-    async def _stream(self, method: Method, request: Any, route: Mapping[str, str]) -> list[Any]:
-        answers = await self._api.stream(method, request, route, self.pace.timeout_s)
+    async def _stream(
+        self,
+        method: Method,
+        request: Any,
+        route: Mapping[str, str],
+        is_last: Callable[[Any], bool] = lambda _: False,
+    ) -> list[Any]:
+        answers = await self._api.stream(
+            method, request, route, self.pace.timeout_s, is_last=is_last
+        )
         if answers and answers[-1].HasField("read_time"):
             self.time.observe(answers[-1].read_time)
         return answers

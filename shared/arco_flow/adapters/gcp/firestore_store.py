@@ -123,7 +123,7 @@ class FirestoreStore:
                 self._calls.root, ROWS, owned_id(entity, after) if after else first, end,
                 after=bool(after), limit=limit,
             )  # fmt: skip
-            found: Sequence[Any] = await self._calls.query(query)
+            found: Sequence[Any] = await self._calls.query(query, one_page=True)
         else:
             paths = [f"{ROWS}/{owned_id(entity, key)}" for key in keys]
             documents = await self._calls.get(paths)
@@ -150,7 +150,8 @@ class FirestoreStore:
         """See Store."""
         first, end = segment_id(entity, max(after, 0)), owned_range(entity)[1]
         found = await self._calls.query(
-            in_range(self._calls.root, SEGMENTS, first, end, after=True, limit=limit)
+            in_range(self._calls.root, SEGMENTS, first, end, after=True, limit=limit),
+            one_page=True,
         )
         return [document.fields["body"].bytes_value for document in found]
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -104,12 +104,26 @@ class GrpcCalls:
         return await call(request, timeout=timeout_s, metadata=metadata)
 
     async def stream(
-        self, method: Method, request: Any, route: Mapping[str, str], timeout_s: float
+        self,
+        method: Method,
+        request: Any,
+        route: Mapping[str, str],
+        timeout_s: float,
+        *,
+        is_last: Callable[[Any], bool] = lambda _: False,
     ) -> list[Any]:
-        """All answers of a stream; otherwise as `unary`."""
+        """The answers of a stream, up to one that is the last, after which no more is wanted;
+        otherwise as `unary`."""
         metadata = await self._metadata(route)
         call = self._call(method, self._channel.unary_stream)
-        return [answer async for answer in call(request, timeout=timeout_s, metadata=metadata)]
+        answers = call(request, timeout=timeout_s, metadata=metadata)
+        found: list[Any] = []
+        async for answer in answers:
+            found.append(answer)
+            if is_last(answer):
+                answers.cancel()
+                break
+        return found
 
     def _call(self, method: Method, make: Any) -> Any:
         call = self._calls.get(method.path)

@@ -7,9 +7,10 @@ that were submitted in one turn of the event loop share one transaction.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -135,11 +136,19 @@ class Database:
             raise write.error
         return write.value
 
-    def read(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-        """All rows of a query, as of the last commit. Raises Unavailable."""
+    def read(
+        self,
+        sql: str,
+        parameters: tuple[object, ...] = (),
+        *,
+        of: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    ) -> list[tuple[object, ...]]:
+        """The rows of a query, as of the last commit; of: takes the first of them, before the rest
+        is read. Raises Unavailable."""
         self._check_open()
         try:
-            return self._connection.execute(sql, parameters).fetchall()
+            with contextlib.closing(self._connection.execute(sql, parameters)) as found:
+                return list(of(found))
         except sqlite3.Error as error:
             if is_store_failure(error):
                 raise database_unavailable(error, self.path) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from heapq import merge
 from itertools import islice
 from typing import Any
@@ -16,6 +17,7 @@ from arco_flow.adapters.limits import check_commit, check_id, check_post
 from arco_flow.adapters.local.database import Database
 from arco_flow.adapters.local.head_cache import HeadCache
 from arco_flow.adapters.local.leases import acquire, current_grant, release
+from arco_flow.domain.page_size import one_page
 from arco_flow.ports.clock import Clock
 from arco_flow.ports.store import Commit, Head, InboxItem, Lease, Posted
 
@@ -36,6 +38,10 @@ _labels = msgspec.json.Decoder(dict[str, str])
 _ITEM = "INTO inbox (entity, event_id, revision, posted_ms, body) VALUES (?, ?, ?, ?, ?)"
 _ADD_ITEM = f"INSERT OR IGNORE {_ITEM}"
 _REPLACE_ITEM = f"INSERT OR REPLACE {_ITEM}"
+
+
+_one_page = partial(one_page, size_of=lambda row: len(row[-1]))
+"""Of rows whose last column is the body."""
 
 
 class SqliteStore:
@@ -116,6 +122,7 @@ class SqliteStore:
             page: list[Any] = self._db.read(
                 "SELECT key, body FROM rows WHERE entity = ? AND key > ? ORDER BY key LIMIT ?",
                 (entity, after, limit),
+                of=_one_page,
             )
             return dict(page)
         found: list[Any] = [row for key in keys for row in self._db.read(_ONE_ROW, (entity, key))]
@@ -145,6 +152,7 @@ class SqliteStore:
         rows: list[Any] = self._db.read(
             "SELECT body FROM segments WHERE entity = ? AND version > ? ORDER BY version LIMIT ?",
             (entity, after, limit),
+            of=_one_page,
         )
         return [row[0] for row in rows]
 

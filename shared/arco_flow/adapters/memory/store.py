@@ -12,6 +12,7 @@ from arco_flow.adapters import contention
 from arco_flow.adapters.limits import check_commit, check_id, check_post
 from arco_flow.adapters.memory.faults import Faults, async_site
 from arco_flow.adapters.memory.indexes import DueIndex, HeadIndex
+from arco_flow.domain.page_size import one_page
 from arco_flow.ports.clock import Clock
 from arco_flow.ports.store import Commit, Head, InboxItem, Lease, Posted
 
@@ -125,7 +126,8 @@ class MemoryStore:
         """See Store."""
         rows = self._rows.get(entity, {})
         if keys is None:
-            keys = sorted(key for key in rows if key > after)[:limit]
+            following = sorted(key for key in rows if key > after)[:limit]
+            keys = list(one_page(following, lambda key: len(rows[key])))
         return {key: rows[key] for key in keys if key in rows}
 
     @async_site("store.row_of_each")
@@ -149,7 +151,8 @@ class MemoryStore:
         """See Store."""
         head = self._heads.get(entity)
         last = min(head.version if head else 0, after + limit)
-        return [self._segments[entity, version] for version in range(max(after, 0) + 1, last + 1)]
+        versions = range(max(after, 0) + 1, last + 1)
+        return list(one_page((self._segments[entity, version] for version in versions), len))
 
     @async_site("store.list_heads")
     async def list_heads(
