@@ -317,8 +317,8 @@ class _Values:
 
 def _spelt(segment: str) -> str:
     """What the partition of a folder is called if its values are called as they are."""
-    from arco_flow.domain.multi_partitions import SEPARATOR
     from arco_flow.domain.partition_keys import decode_partition_key
+    from arco_flow.domain.partition_parts import SEPARATOR
 
     try:
         return SEPARATOR.join(str(value) for value in decode_partition_key(segment).values())

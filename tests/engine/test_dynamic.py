@@ -124,7 +124,8 @@ async def test_a_change_that_makes_no_sense_is_refused(added, definition, said) 
     world = await deployed()
     with pytest.raises((InvalidInput, NotFound), match=said):
         await change(world, added, definition=definition)
-    assert not (world.history()).of_kind("dynamic")
+    history = world.history()
+    assert not any(history.rows[entity] for entity in history.of_kind("dynamic"))
 
 
 @pytest.mark.parametrize("key", ["a|b", "[a", "a]", "a,b"])

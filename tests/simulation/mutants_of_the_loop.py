@@ -157,7 +157,16 @@ def a_request_that_names_its_deployment_in_vain(p: Patches) -> None:
 @caught_by("an_event_is_applied_once")
 def a_change_of_keys_that_lands_twice(p: Patches) -> None:
     """A change of dynamic keys that comes again is made again."""
-    p.edit(dynamic.decide_dynamic, "event.id in recent", "False")
+    p.edit(dynamic._Folding.take, "event.id in self.recent", "False")
+
+
+@needs(
+    "engine.test_dimension_keys:"
+    "test_a_key_is_refused_whose_change_began_before_the_deployment_of_its_dimension"
+)
+def keys_of_a_dimension_that_nobody_had_heard_of(p: Patches) -> None:
+    """Whoever has seen that a definition is no dimension may add any key, whenever it lands."""
+    p.edit(dynamic._Folding.take, "data.as_of <= self.joined_after", "False")
 
 
 @caught_by("timers_act_once_and_in_time")

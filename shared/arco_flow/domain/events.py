@@ -152,11 +152,28 @@ class PromotionRequested(EventData, tag="PromotionRequested", frozen=True):
 
 
 class DynamicPartitionsChanged(EventData, tag="DynamicPartitionsChanged", frozen=True):
-    """Keys were added to or deleted from a dynamic partitions definition."""
+    """Keys were added to or deleted from a dynamic partitions definition.
+
+    as_of: revision of the workspace's deployment that says what is a dimension; -1 in ledgers from
+    before it was written down.
+    """
 
     definition: str
     added: list[str] = []
     deleted: list[str] = []
+    as_of: int = -1
+
+
+class DimensionDeclared(EventData, tag="DimensionDeclared", frozen=True):
+    """A deployment shall join the keys of a dynamic definition with others, and has looked at them.
+
+    seen: version of the keys that were looked at; when others have come since it is ignored.
+    replaces: revision of the workspace's deployment that it is to replace, and no other.
+    """
+
+    definition: str
+    seen: int
+    replaces: int
 
 
 class ManifestDeployed(EventData, tag="ManifestDeployed", frozen=True):
@@ -234,6 +251,7 @@ AnyEvent = (
     | TimerFired
     | PromotionRequested
     | DynamicPartitionsChanged
+    | DimensionDeclared
     | ManifestDeployed
     | LeadershipTaken
     | RunStateChanged

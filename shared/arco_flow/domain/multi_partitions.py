@@ -26,27 +26,8 @@ from arco_flow.domain.partition_keys import (
     decode_partition_key,
     encode_partition_key,
 )
+from arco_flow.domain.partition_parts import RESERVED, SEPARATOR, check_part
 from arco_flow.domain.time_partitions import TimePartitions
-
-SEPARATOR = "|"
-_RESERVED = frozenset("|[],")
-"""Not allowed in keys of a dimension: `|` joins them, the rest is syntax of lists of keys."""
-
-
-def is_part(key: str) -> bool:
-    """Whether a key can be the key of a dimension."""
-    return not _RESERVED & set(key)
-
-
-def check_part(key: str, dimension: str) -> str:
-    """`key` when it can be the key of a dimension. Raises InvalidInput that names both."""
-    if not is_part(key):
-        raise InvalidInput(
-            f"key '{key}' of dimension '{dimension}' holds one of | [ ] ,",
-            fix="these join and list keys: use other characters",
-            reason="BAD_PARTITION_KEY",
-        )
-    return key
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +230,7 @@ def _check_dimension(name: str, definition: PartitionsDefinition) -> None:
                 check_part(key, name)
         except InvalidInput as error:
             raise DefinitionError(f"MultiPartitions: {error.message}", fix=error.fix) from error
-    elif isinstance(definition, TimePartitions) and _RESERVED & set(definition.windows.fmt):
+    elif isinstance(definition, TimePartitions) and RESERVED & set(definition.windows.fmt):
         raise DefinitionError(
             f"MultiPartitions: fmt of dimension '{name}' holds one of | [ ] ,",
             fix="these join and list keys: use other characters, for example fmt='%Y-%m-%d'",

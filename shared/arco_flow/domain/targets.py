@@ -10,7 +10,7 @@ from typing import Any
 
 from arco_flow.domain.errors import InvalidInput, TooLarge
 from arco_flow.domain.manifest import AssetSpec
-from arco_flow.domain.multi_partitions import SEPARATOR, MultiPartitions
+from arco_flow.domain.multi_partitions import MultiPartitions
 from arco_flow.domain.name_partitions import DynamicPartitions, check_key_length
 from arco_flow.domain.partition_base import (
     PartitionContext,
@@ -18,6 +18,7 @@ from arco_flow.domain.partition_base import (
     backwards,
     unknown_key,
 )
+from arco_flow.domain.partition_parts import SEPARATOR
 from arco_flow.domain.partition_sets import PartitionSet
 from arco_flow.domain.time_partitions import TimePartitions
 

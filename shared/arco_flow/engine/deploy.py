@@ -24,7 +24,7 @@ from arco_flow.engine.context import Engine
 from arco_flow.engine.deployed import last_deployment, load_deployment, numbered_deployment
 from arco_flow.engine.mailbox import fold_all, record
 from arco_flow.engine.objects import load_manifest, put_immutable
-from arco_flow.engine.partitions import check_dimensions
+from arco_flow.engine.partitions import check_dimensions, declare_dimensions
 from arco_flow.engine.present import stamp
 from arco_flow.engine.views import DeployOutcome
 
@@ -91,10 +91,13 @@ async def _try(
     if not unchanged:
         _require_current(before, request.replaces)
     outcome = await _compared(engine, scope, request.manifest, before)
-    if before.manifest_id != request.data.manifest_id:
+    is_other = before.manifest_id != request.data.manifest_id
+    if is_other and dry_run:
         await check_dimensions(engine, scope, request.manifest)
     if dry_run or (unchanged and request.replaces != before.revision):
         return msgspec.structs.replace(outcome, dry_run=dry_run, unchanged=unchanged)
+    if is_other:
+        await declare_dimensions(engine, scope, request.manifest, before.revision, request.actor)
     path = manifest_path(scope, request.data.manifest_id)
     await put_immutable(engine, path, manifest_bytes(request.manifest))
     now = await _make_current(engine, scope, request, before.revision)

@@ -6,16 +6,22 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from arco_flow.domain.dynamic import DynamicKey, decode_dynamic_key
+from arco_flow.domain.dynamic import (
+    DynamicCounters,
+    DynamicKey,
+    decode_dynamic_counters,
+    decode_dynamic_key,
+)
 from arco_flow.domain.errors import InvalidInput, NotFound, did_you_mean
-from arco_flow.domain.events import DynamicPartitionsChanged, Event
+from arco_flow.domain.events import DimensionDeclared, DynamicPartitionsChanged, Event
 from arco_flow.domain.ids import Scope, dynamic_entity
 from arco_flow.domain.manifest import Manifest
-from arco_flow.domain.multi_partitions import check_part, is_part
 from arco_flow.domain.name_partitions import check_name
+from arco_flow.domain.partition_parts import check_part, is_part
 from arco_flow.engine.context import Engine
-from arco_flow.engine.deployed import deployed_manifest
+from arco_flow.engine.deployed import load_deployment
 from arco_flow.engine.mailbox import fold_all, record
+from arco_flow.engine.objects import load_manifest
 
 MAX_CHANGES = 1000
 """Keys of one change; each is one document of a commit."""
@@ -38,7 +44,9 @@ async def change_dynamic(
     behind are deleted; InvalidInput for bad keys, which of a dimension are also those that hold
     what joins keys, and for more than MAX_CHANGES of them.
     """
-    manifest = await deployed_manifest(engine, scope)
+    deployment = await load_deployment(engine, scope)
+    manifest = await load_manifest(engine, scope, deployment.manifest_id)
+    as_of = deployment.revision
     known = dynamic_names(manifest)
     if definition not in known and (added or not await dynamic_keys(engine, scope, definition)):
         raise unknown_definition(definition, known)
@@ -49,11 +57,15 @@ async def change_dynamic(
     new, old = ([check_name(key) for key in keys] for keys in (added, deleted))
     if definition in _names_of_dimensions(manifest):
         new = [check_part(key, definition) for key in new]
-    data = DynamicPartitionsChanged(definition, new, old)
+    data = DynamicPartitionsChanged(definition, new, old, as_of)
     event_id = f"change:{engine.clock.new_id()}"
     await record(engine, entity, Event(event_id, now_ms, str(entity), data, actor))
     # The caller reads his own change back, whether it was folded at once or posted.
     await fold_all(engine, entity)
+    odd = [key for key in new if not is_part(key)]
+    if odd and as_of <= (await _counters(engine, scope, definition)).joined_after:
+        # It may have become a dimension since the manifest was read; the change was ignored.
+        check_part(odd[0], definition)
     return await dynamic_keys(engine, scope, definition)
 
 
@@ -84,9 +96,34 @@ async def check_dimensions(engine: Engine, scope: Scope, manifest: Manifest) -> 
     Raises InvalidInput, with how to delete them, when some could be named by no request.
     """
     for name in sorted(_names_of_dimensions(manifest)):
-        bad = [key for key in await dynamic_keys(engine, scope, name) if not is_part(key)]
-        if bad:
-            raise _unnameable(manifest, name, bad)
+        await _check_keys(engine, scope, manifest, name)
+
+
+async def declare_dimensions(
+    engine: Engine, scope: Scope, manifest: Manifest, replaces: int, actor: str
+) -> None:
+    """`check_dimensions`, and see to it that no such key comes any more until the manifest is
+    deployed, nor from those who do not know of it then. replaces: revision of what is current."""
+    for name in sorted(_names_of_dimensions(manifest)):
+        entity = dynamic_entity(scope, name)
+        while (counters := await _counters(engine, scope, name)).joined_after < replaces:
+            await _check_keys(engine, scope, manifest, name)
+            data = DimensionDeclared(name, counters.version, replaces)
+            event_id = f"dimension:{engine.clock.new_id()}"
+            now_ms = await engine.store.now_ms()
+            await record(engine, entity, Event(event_id, now_ms, str(entity), data, actor))
+            await fold_all(engine, entity)
+
+
+async def _check_keys(engine: Engine, scope: Scope, manifest: Manifest, name: str) -> None:
+    bad = [key for key in await dynamic_keys(engine, scope, name) if not is_part(key)]
+    if bad:
+        raise _unnameable(manifest, name, bad)
+
+
+async def _counters(engine: Engine, scope: Scope, definition: str) -> DynamicCounters:
+    head = await engine.store.load(str(dynamic_entity(scope, definition)))
+    return decode_dynamic_counters(head.state) if head else DynamicCounters()
 
 
 def _unnameable(manifest: Manifest, name: str, bad: Sequence[str]) -> InvalidInput:
