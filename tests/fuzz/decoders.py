@@ -15,7 +15,7 @@ from arco_flow.domain.asset import Counters, decode_counters, decode_materializa
 from arco_flow.domain.cron import parse_cron
 from arco_flow.domain.cron_fields import parse_fields
 from arco_flow.domain.decision import decode_segment, encode_segment
-from arco_flow.domain.deployment import Deployment, decode_deployment
+from arco_flow.domain.deployment import Deployment, decode_deployment, decode_row
 from arco_flow.domain.durations import format_duration, parse_duration_ms
 from arco_flow.domain.dynamic import (
     DynamicCounters,
@@ -104,6 +104,15 @@ STORED = (
         DAMAGED,
         bytes_of,
         ("dynamic.decode_dynamic_key",),
+        json=True,
+    ),
+    Decoder(
+        "deployment_row",
+        decode_row,
+        (bytes_of(Deployment(1, "m", "cv", 2, {"target": "shop"}, 5, "user:me", 1)),),
+        DAMAGED,
+        bytes_of,
+        ("deployment.decode_row",),
         json=True,
     ),
     *(
