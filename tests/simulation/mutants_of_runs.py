@@ -229,7 +229,7 @@ def a_task_before_its_last_upstream(p: Patches) -> None:
     p.edit(run_fold.RunFold._told, "self.waiting[target] == 0", "self.waiting[target] <= 1")
 
 
-@caught_by("every_accepted_run_is_over", LIVENESS)
+@caught_by("every_accepted_run_is_over", "an_event_is_applied_once", LIVENESS)
 def skips_forgotten(p: Patches) -> None:
     """The tasks below one that failed are not told."""
     p.edit(run_fold.RunFold.move, "if after.is_terminal:", "if after is TaskState.SUCCEEDED:")
