@@ -7,9 +7,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := $(shell command -v uv 2>/dev/null)
 STAMPS := $(VENV)/.stamps
 
-# Two processors are what continuous integration has. Tests that start processes of their own
-# share one group, so that they run one after the other (tests/conftest.py).
-WORKERS ?= 2
+# One more than the processors that continuous integration has: tests of whole planes wait for a
+# quarter of their time. Which tests stay together in one process: tests/conftest.py.
+WORKERS ?= 3
 PYTEST_ARGS ?=
 SECONDS ?= 60
 LOCK_ARGS ?=

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import re
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 # gRPC's handlers of a fork abort children that tests start in a process that has spoken gRPC.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
+SOURCES = ("shared/arco_flow", "emulators/arco_emulators", "functions")
 
 BY_MODULE = ("e2e/", "emulated/", "emulators/", "worker/", "cli/", "examples/", "adapters/gcp/")
 """Folders whose modules start planes, emulators or workers once for all of their tests."""
@@ -41,6 +43,14 @@ def rank_of(group):
         return -1
     found = [rank for rank, path in enumerate(LONGEST_FIRST) if group.startswith(path)]
     return found[0] if found else len(LONGEST_FIRST)
+
+
+def pytest_configure(config):
+    """Compile what hundreds of processes of the tests import; where an environment forbids to write
+    bytecode, each of them would compile it anew."""
+    if not hasattr(config, "workerinput"):
+        for folder in SOURCES:
+            compileall.compile_dir(ROOT / folder, quiet=2)
 
 
 @pytest.hookimpl(optionalhook=True)
