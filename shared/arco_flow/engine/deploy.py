@@ -63,9 +63,8 @@ async def deploy(
     # Without a name it is fresh: going back to an older manifest is a deployment too.
     event_id = deployment_event_id(request_id or engine.clock.new_id())
     request = _Request(manifest, data, event_id, actor, replaces)
-    outcome = await _try(engine, scope, request, dry_run=dry_run)
-    while outcome is None:
-        outcome = await _try(engine, scope, request, dry_run=dry_run)
+    while (outcome := await _try(engine, scope, request, dry_run=dry_run)) is None:
+        continue
     return outcome
 
 
