@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from arco_flow import load_asset_value
 from arco_flow.domain.errors import InvalidInput, NotFound, Unavailable
 from conformance.emulators import storage_url
 from e2e.harness import running_plane, write_module
+from handler_server import QuietHandler, serving_handler
 
 SOLO = """
     from arco_flow import asset
@@ -80,19 +79,12 @@ def test_a_bucket_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) 
 def forbidden() -> Iterator[str]:
     """URL of a storage that lets nobody read."""
 
-    class Forbids(BaseHTTPRequestHandler):
+    class Forbids(QuietHandler):
         def do_GET(self) -> None:
             self.send_error(403, "you do not have storage.objects.get access")
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Forbids) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving_handler(Forbids) as url:
+        yield url
 
 
 def test_whom_a_bucket_lets_not_read_is_told_of_the_role(

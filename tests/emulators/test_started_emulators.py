@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
 import pytest
 
 from arco_emulators import jars
@@ -14,9 +11,10 @@ from conformance.emulators import (
     require_preconditions,
     storage_url,
 )
+from handler_server import QuietHandler, serving_handler
 
 
-class _Careless(BaseHTTPRequestHandler):
+class _Careless(QuietHandler):
     """A storage that lets everybody win."""
 
     def do_POST(self):
@@ -25,18 +23,11 @@ class _Careless(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *_):
-        pass
-
 
 @pytest.fixture
 def careless():
-    with HTTPServer(("127.0.0.1", 0), _Careless) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving_handler(_Careless) as url:
+        yield url
 
 
 def test_a_storage_that_ignores_preconditions_fails_the_suite(careless):

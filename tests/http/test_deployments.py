@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from http_plane import BASE, SCOPE, WRITER, Plane, error_of, manifest, reason_of
@@ -13,6 +11,7 @@ from http_plane import BASE, SCOPE, WRITER, Plane, error_of, manifest, reason_of
 from arco_flow.cli.client import PlaneClient
 from arco_flow.cli.deploying import MEANT_SECONDS, LoadedCode, post_code
 from arco_flow.cli.failures import PlaneRefused, PlaneUnreachable
+from handler_server import QuietHandler, serving_handler
 
 
 class Way:
@@ -46,7 +45,7 @@ class Way:
 def on_its_way(way: Way) -> Iterator[str]:
     """An address that leads to the plane."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             self.answer(b"")
 
@@ -70,17 +69,8 @@ def on_its_way(way: Way) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(found.body)
 
-        def log_message(self, *_: object) -> None:
-            return
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving_handler(Handler) as url:
+        yield url
 
 
 def code(version: str) -> LoadedCode:
@@ -104,28 +94,24 @@ def test_a_deployment_that_lands_after_a_later_one_of_the_same_client_changes_no
     assert current(way.plane) == (3, "v2")
 
 
-def test_a_deployment_that_was_given_up_does_not_land_after_a_later_one() -> None:
+@pytest.mark.parametrize(
+    ("then", "deployment", "unchanged"),
+    [("v2", 2, False), ("v0", 1, True)],
+    ids=["a later one", "the one before was confirmed"],
+)
+def test_a_deployment_that_was_given_up_does_not_land_after(
+    then: str, deployment: int, unchanged: bool
+) -> None:
     way = Way(Plane())
     with on_its_way(way) as url, closing(way.client(url)) as client:
         post_code(client, code("v0"))
         way.lost, way.late = 4, True
         with pytest.raises(PlaneUnreachable):
             post_code(client, code("v1"))
-        assert post_code(client, code("v2")).deployment == 2
+        told = post_code(client, code(then))
+        assert (told.deployment, told.unchanged) == (deployment, unchanged)
     assert way.deliver() == [409] * 4
-    assert current(way.plane) == (2, "v2")
-
-
-def test_a_deployment_that_was_given_up_does_not_land_after_the_one_before_was_confirmed() -> None:
-    way = Way(Plane())
-    with on_its_way(way) as url, closing(way.client(url)) as client:
-        post_code(client, code("v0"))
-        way.lost, way.late = 4, True
-        with pytest.raises(PlaneUnreachable):
-            post_code(client, code("v1"))
-        assert post_code(client, code("v0")).unchanged
-    assert way.deliver() == [409] * 4
-    assert current(way.plane) == (1, "v0")
+    assert current(way.plane) == (deployment, then)
 
 
 def test_who_repeats_a_deployment_whose_answer_was_lost_is_told_of_the_one_it_made() -> None:

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from arco_flow.adapters.gcp.bundle import free_ports
 from arco_flow.domain.ids import callback_task_id
 from arco_flow.domain.tokens import AttemptClaims, sign_attempt_token
 from arco_flow.http.deliveries import MAX_DELIVERY_BYTES
+from handler_server import QuietHandler, serving_handler
 
 ROOT = Path(__file__).parents[3]
 TASKS, ANA = "tasks@shop.iam.gserviceaccount.com", "ana@shop.example"
@@ -135,7 +135,7 @@ def _running(environment: dict[str, str], log: Any) -> Iterator[None]:
 def _serving(document: Mapping[str, str]) -> Iterator[str]:
     raw = json.dumps(document).encode()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Cache-Control", "max-age=3600")
@@ -143,18 +143,8 @@ def _serving(document: Mapping[str, str]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(raw)
 
-        def log_message(self, *args: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/certs"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving_handler(Handler) as url:
+        yield f"{url}/certs"
 
 
 @pytest.fixture(scope="module")

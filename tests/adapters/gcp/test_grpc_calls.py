@@ -14,7 +14,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 
 import grpc
@@ -40,6 +39,7 @@ from arco_flow.adapters.gcp.pacing import Pace
 from arco_flow.adapters.gcp.pubsub_bus import PubSubBus
 from arco_flow.domain.errors import Unavailable
 from arco_flow.ports.bus import Message
+from handler_server import QuietHandler, serving_handler
 
 PROJECT = "shop"
 DATABASE = f"projects/{PROJECT}/databases/(default)"
@@ -179,7 +179,7 @@ def metadata_server():
     """A metadata server of Cloud Run, and the list of what it was asked."""
     asked = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self):
             asked.append(self.path)
             body = json.dumps({"access_token": "ours", "expires_in": 3600}).encode()
@@ -188,16 +188,8 @@ def metadata_server():
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving_handler(Handler) as url:
+        yield url.removeprefix("http://"), asked
 
 
 def certificate():

@@ -8,12 +8,10 @@ import hashlib
 import hmac
 import json
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +33,7 @@ from arco_flow.adapters.gcp.oidc import (
     fetch_certificates,
 )
 from arco_flow.domain.errors import Unauthenticated, Unavailable
+from handler_server import QuietHandler, serving_handler
 
 EMAIL = "tasks@shop.iam.gserviceaccount.com"
 AUDIENCE = "https://dispatch.example"
@@ -465,7 +464,7 @@ def test_without_any_certificate_the_provider_is_asked_again_soon(
 def serving(status: int, body: bytes, headers: Mapping[str, str]) -> Iterator[tuple[str, list]]:
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
             self.send_response(status)
@@ -475,18 +474,8 @@ def serving(status: int, body: bytes, headers: Mapping[str, str]) -> Iterator[tu
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *args: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/certs", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving_handler(Handler) as url:
+        yield f"{url}/certs", asked
 
 
 @pytest.mark.parametrize(
