@@ -1,4 +1,4 @@
-"""What a function that runs as a process of its own needs in its environment."""
+"""What a function that runs as a process of its own needs: its environment, and certificates."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import base64
 import json
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from handler_server import QuietHandler, serving_handler
 
 NOWHERE = "127.0.0.1:1"
 SECRET = bytes(32)
@@ -43,3 +47,20 @@ def environment_of_function(
         "ARCO_FLOW_TOKEN_SECRET": secret,
         **more,
     }
+
+
+@contextmanager
+def serving_certificates(certificates: Mapping[str, str]) -> Iterator[str]:
+    """URL under which an issuer's certificates can be fetched; they are good for an hour."""
+    raw = json.dumps(certificates).encode()
+
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Cache-Control", "max-age=3600")
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+    with serving_handler(Handler) as url:
+        yield f"{url}/certs"

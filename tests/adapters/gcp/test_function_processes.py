@@ -20,13 +20,12 @@ from typing import Any
 
 import pytest
 
-from adapters.gcp.processes import SECRET, environment_of_function
+from adapters.gcp.processes import SECRET, environment_of_function, serving_certificates
 from arco_emulators.identity import Issuer
 from arco_flow.adapters.gcp.bundle import free_ports
 from arco_flow.domain.ids import callback_task_id
 from arco_flow.domain.tokens import AttemptClaims, sign_attempt_token
 from arco_flow.http.deliveries import MAX_DELIVERY_BYTES
-from handler_server import QuietHandler, serving_handler
 
 ROOT = Path(__file__).parents[3]
 TASKS, ANA = "tasks@shop.iam.gserviceaccount.com", "ana@shop.example"
@@ -44,7 +43,7 @@ class Functions:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.issuer = Issuer.open(folder / "issuer")
         self.attacker = Issuer.open(folder / "attacker")
-        certificates = stack.enter_context(_serving(self.issuer.certs()))
+        certificates = stack.enter_context(serving_certificates(self.issuer.certs()))
         self.ports = dict(zip(NAMES, free_ports(len(NAMES)), strict=True))
         for name in self.ports:
             log = stack.enter_context((folder / f"{name}.log").open("wb"))
@@ -129,22 +128,6 @@ def _running(environment: dict[str, str], log: Any) -> Iterator[None]:
     finally:
         process.kill()
         process.wait(20)
-
-
-@contextmanager
-def _serving(document: Mapping[str, str]) -> Iterator[str]:
-    raw = json.dumps(document).encode()
-
-    class Handler(QuietHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Cache-Control", "max-age=3600")
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
-
-    with serving_handler(Handler) as url:
-        yield f"{url}/certs"
 
 
 @pytest.fixture(scope="module")

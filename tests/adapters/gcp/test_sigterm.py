@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 
-from adapters.gcp.processes import environment_of_function
+from adapters.gcp.processes import environment_of_function, serving_certificates
 from adapters.gcp.served import EMAIL
-from adapters.gcp.test_function_processes import _serving
 from arco_emulators.identity import Issuer
 from arco_flow.adapters.gcp.bundle import free_ports
 from worker.plane_stub import PATIENCE_SECONDS, Bench, wait_until
@@ -53,7 +52,7 @@ class Function:
 
     def __init__(self, name: str, grace: str, folder: Path, bench: Bench, stack: ExitStack) -> None:
         self.issuer = Issuer.open(folder / "issuer")
-        certificates = stack.enter_context(_serving(self.issuer.certs()))
+        certificates = stack.enter_context(serving_certificates(self.issuer.certs()))
         self.port = free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
         log = stack.enter_context((folder / "log").open("wb"))
